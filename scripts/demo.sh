@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The whole road on real text: the shipped SNIPS intents, the packaged MiniLM weights, an artifact for the Raspberry Pi 4.
+# Usage: scripts/demo.sh FOLDER   (FOLDER is replaced; `sharcs-edge` must be on the PATH)
+set -euo pipefail
+
+out=${1:?usage: scripts/demo.sh FOLDER}
+epochs=2
+samples=4000
+
+say() { printf '\n\033[1m$ %s\033[0m\n' "$*" >&2; }
+do_it() { say "$@"; "$@"; }
+
+rm -rf -- "$out"
+mkdir -p -- "$out"
+
+do_it sharcs-edge train --model demo --data demo --widths 0.25,0.5,1.0 --trunk-layers 1 \
+  --epochs "$epochs" --max-train-samples "$samples" --seed 0 --output "$out/bundle"
+do_it sharcs-edge export "$out/bundle" --widths 0.25,0.5,1.0 --target rpi4 -o "$out/artifact"
+do_it sharcs-edge verify "$out/artifact"
+do_it sharcs-edge profile "$out/artifact" --data demo
+for text in "Play some jazz from the 1960s" \
+  "Will it rain in Amsterdam tomorrow afternoon?" \
+  "Book a table for four at a quiet Italian place near the station on Friday"; do
+  do_it sharcs-edge run "$out/artifact" "$text"
+done
+do_it sharcs-edge evaluate "$out/artifact" --data demo

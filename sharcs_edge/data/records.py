@@ -1,0 +1,159 @@
+"""What reading labelled text yields: examples, splits, and a data set with its label names and fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from sharcs_edge.errors import DataError, UsageError
+
+DEFAULT_PAIR_COLUMN = "text_pair"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns to read.
+
+    Attributes:
+        text: the text, or the first text of a pair.
+        pair: the second text; None reads `text_pair` where the data has it.
+        label: the label; None reads no labels.
+    """
+
+    text: str = "text"
+    pair: str | None = None
+    label: str | None = "label"
+
+    def __post_init__(self) -> None:
+        names = self.wanted
+        if len(set(names)) < len(names):
+            raise UsageError(f"the columns {', '.join(map(repr, names))} must be different ones")
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Every column that may be read."""
+        names = (self.text, self.pair or DEFAULT_PAIR_COLUMN, self.label)
+        return tuple(name for name in names if name is not None)
+
+    def require(self, available: Collection[str], where: str) -> None:
+        """Raises DataError naming `where`, the columns found and the option, unless all needed ones are available."""
+        needed = (("--text-column", self.text), ("--pair-column", self.pair), ("--label-column", self.label))
+        for option, name in needed:
+            if name is not None and name not in available:
+                found = ", ".join(map(repr, available)) or "none"
+                raise DataError(f"{where}: no column {name!r}; found {found}; name yours with {option}")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: a text or a pair of texts, and its label unless labels were not read."""
+
+    text: str
+    text_pair: str | None = None
+    label: str | None = None
+
+    @property
+    def inputs(self) -> str | tuple[str, str]:
+        """What `Session.predict` takes: the text, or (text, pair)."""
+        return self.text if self.text_pair is None else (self.text, self.text_pair)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Labelled rows by column; the columns are equally long and `pairs` is None for single texts."""
+
+    texts: tuple[str, ...]
+    pairs: tuple[str, ...] | None
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, examples: Iterable[Example]) -> Split:
+        """Gather labelled examples that all have a pair, or all have none."""
+        texts: list[str] = []
+        pairs: list[str] = []
+        labels: list[str] = []
+        for example in examples:
+            texts.append(example.text)
+            if example.text_pair is not None:
+                pairs.append(example.text_pair)
+            if example.label is not None:
+                labels.append(example.label)
+        if len(labels) != len(texts) or len(pairs) not in (0, len(texts)):
+            raise ValueError("a split holds labelled examples, all with a pair or all without")
+        return cls(tuple(texts), tuple(pairs) if pairs else None, tuple(labels))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[Example]:
+        pairs = self.pairs or (None,) * len(self)
+        return map(Example, self.texts, pairs, self.labels)
+
+    def take(self, indices: Iterable[int]) -> Split:
+        """The rows at `indices`, in that order."""
+        rows = list(indices)
+        return Split(
+            texts=tuple(self.texts[row] for row in rows),
+            pairs=None if self.pairs is None else tuple(self.pairs[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+        )
+
+    def label_ids(self, label_names: Sequence[str]) -> list[int]:
+        """Position of every row's label in `label_names`."""
+        position = {name: index for index, name in enumerate(label_names)}
+        return [position[label] for label in self.labels]
+
+
+@dataclass(frozen=True)
+class TextDataset:
+    """Everything that training reads.
+
+    Attributes:
+        train, dev, test: the rows; `test` is None where the source has none.
+        label_names: all labels of the whole train split, in the order of the model's logits.
+        notes: what was done to the rows on the way (a dev split held out, samples drawn), one sentence each.
+    """
+
+    train: Split
+    dev: Split
+    test: Split | None
+    label_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text_inputs(self) -> int:
+        """Texts per row: 1, or 2 for pairs."""
+        return 1 if self.train.pairs is None else 2
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) over every text and label in order; equal content gives equal fingerprints on any machine."""
+        digest = hashlib.sha256()
+        for name in self.label_names:
+            _update(digest, name)
+        for title, split in (("train", self.train), ("dev", self.dev), ("test", self.test)):
+            for example in split or ():
+                for value in (title, example.text, example.text_pair, example.label):
+                    _update(digest, value)
+        return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, value: str | None) -> None:
+    """Feed one value with its length first, so that no two different sequences of values give the same bytes."""
+    data = b"" if value is None else value.encode("utf-8")
+    digest.update((-1 if value is None else len(data)).to_bytes(8, "little", signed=True))
+    digest.update(data)
+
+
+def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """The distinct labels, integers first and by value ("2" before "10"), then the rest by code point."""
+    return tuple(sorted(set(labels), key=_label_order))
+
+
+def _label_order(label: str) -> tuple[int, int, str]:
+    digits = label.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= 18:
+        return 0, int(label), label
+    return 1, 0, label
