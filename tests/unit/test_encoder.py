@@ -1,0 +1,181 @@
+"""The nested-width encoder against transformers' own models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from sharcs_edge.config import SharcsConfig
+from sharcs_edge.errors import BundleError, UsageError, WidthError
+from sharcs_edge.model.architectures import ARCHITECTURES
+from sharcs_edge.model.conversion import from_hugging_face, to_hugging_face
+from sharcs_edge.model.encoder import SharcsForSequenceClassification
+from sharcs_edge.model.submodels import Tail, Trunk
+
+SIZES: dict[str, dict[str, Any]] = {
+    "bert": {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 48},
+    "roberta": {
+        "hidden_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 48,
+        "max_position_embeddings": 34,
+        "type_vocab_size": 1,
+    },
+    "electra": {
+        "hidden_size": 24,
+        "embedding_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 48,
+    },
+    "distilbert": {"dim": 24, "n_layers": 3, "n_heads": 6, "hidden_dim": 48},
+}
+
+
+def tiny_source(model_type: str, seed: int = 0) -> PreTrainedModel:
+    """A random transformers classifier; LayerNorms are randomised too, for ones and zeros hide mistakes."""
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 50, "max_position_embeddings": 32, "num_labels": 3} | SIZES[model_type]
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(model_type, **sizes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    model.train(False)
+    return model
+
+
+def padded_batch(rows: int = 4, tokens: int = 9, seed: int = 1) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, tokens + 1, (rows,), generator=generator)
+    lengths[0] = tokens
+    mask = (torch.arange(tokens)[None, :] < lengths[:, None]).long()
+    ids = torch.randint(3, 50, (rows, tokens), generator=generator)
+    return {"input_ids": torch.where(mask == 1, ids, 1), "attention_mask": mask}
+
+
+def plan(**changes: Any) -> SharcsConfig:
+    fields: dict[str, Any] = {"widths": (1 / 6, 0.5, 1.0), "trunk_layers": 1, "router_hidden_size": 16}
+    return SharcsConfig(**(fields | changes))
+
+
+@pytest.mark.parametrize("width_dims", ["inner", "all"])
+@pytest.mark.parametrize("trunk_layers", [0, 1, 2])
+@pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
+def test_full_width_equals_transformers(model_type: str, trunk_layers: int, width_dims: str) -> None:
+    source = tiny_source(model_type)
+    nested = from_hugging_face(source, plan(trunk_layers=trunk_layers, width_dims=width_dims)).eval()
+    batch = padded_batch()
+    if nested.config.uses_token_types:
+        batch["token_type_ids"] = (torch.arange(9)[None, :] > 3).long().expand(4, -1) * batch["attention_mask"]
+    with torch.no_grad():
+        expected = source(**batch, output_hidden_states=True)
+        actual = nested(**batch, width=(0.5, 1.0))
+    torch.testing.assert_close(actual.logits, expected.logits, atol=1e-5, rtol=0)
+    real = batch["attention_mask"].bool()
+    # hidden_states of transformers: embeddings, then one per layer; ours: one per tail layer but the last.
+    for state, theirs in zip(actual.tails[1].hidden_states, expected.hidden_states[trunk_layers + 1 :], strict=False):
+        torch.testing.assert_close(state[real], theirs[real], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
+def test_saves_back_to_transformers(model_type: str, tmp_path: Any) -> None:
+    source = tiny_source(model_type)
+    nested = from_hugging_face(source, plan())
+    with torch.no_grad():  # what training would change
+        for parameter in nested.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    nested.eval()
+    to_hugging_face(nested).save_pretrained(tmp_path)
+    restored = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert type(restored).__name__ == ARCHITECTURES[model_type].classifier
+    batch = padded_batch()
+    with torch.no_grad():
+        torch.testing.assert_close(restored(**batch).logits, nested(**batch).logits, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("entry_norm", ["narrow", "every"])
+@pytest.mark.parametrize("width_dims", ["inner", "all"])
+def test_submodels_equal_the_model_at_every_width(width_dims: str, entry_norm: str) -> None:
+    nested = from_hugging_face(tiny_source("bert"), plan(width_dims=width_dims, entry_norm=entry_norm)).eval()
+    with torch.no_grad():  # private LayerNorms differ between widths, as after training
+        for parameter in nested.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    batch = padded_batch()
+    trunk = Trunk(nested, (nested.slices[0], nested.slices[2])).eval()
+    with torch.no_grad():
+        hidden, router_logits = trunk(**batch)
+        for width in nested.slices:
+            expected = nested(**batch, width=width.width)
+            actual = Tail(nested, width)(hidden, batch["attention_mask"])
+            torch.testing.assert_close(actual, expected.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(router_logits, expected.router_logits[:, [0, 2]], atol=1e-6, rtol=0)
+
+
+def test_narrow_width_is_the_leading_block_alone() -> None:
+    """Changing weights outside a width's block must not change its logits, and changing those inside must."""
+    nested = from_hugging_face(tiny_source("bert"), plan(width_dims="all")).eval()
+    batch, width = padded_batch(), nested.slices[0]
+    with torch.no_grad():
+        before = nested(**batch, width=width.width).logits
+        for layer in nested.layers[1:]:
+            layer.up.weight[width.intermediate :] = 7.0
+            layer.up.weight[:, width.hidden :] = 7.0
+            layer.attention.query.weight[width.heads * nested.config.head_size :] = 7.0
+            layer.attention.output.weight[width.hidden :] = 7.0
+        torch.testing.assert_close(nested(**batch, width=width.width).logits, before, atol=0, rtol=0)
+        nested.layers[1].up.weight[: width.intermediate, : width.hidden] += 1.0
+        assert not torch.equal(nested(**batch, width=width.width).logits, before)
+
+
+def test_padding_changes_neither_logits_nor_routes() -> None:
+    nested = from_hugging_face(tiny_source("bert"), plan()).eval()
+    batch = padded_batch()
+    with torch.no_grad():
+        together = nested(**batch, width=0.5)
+        for row, length in enumerate(batch["attention_mask"].sum(dim=1).tolist()):
+            alone = nested(batch["input_ids"][row : row + 1, :length], width=0.5)
+            torch.testing.assert_close(alone.logits[0], together.logits[row], atol=1e-5, rtol=0)
+            torch.testing.assert_close(alone.router_logits[0], together.router_logits[row], atol=1e-5, rtol=0)
+
+
+def test_save_and_load_round_trip(tmp_path: Any) -> None:
+    nested = from_hugging_face(tiny_source("electra"), plan(width_dims="all")).eval()
+    nested.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    restored = SharcsForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert restored.config.sharcs == nested.config.sharcs
+    batch = padded_batch()
+    with torch.no_grad():
+        for width in nested.config.sharcs.widths:
+            assert torch.equal(restored(**batch, width=width).logits, nested(**batch, width=width).logits)
+
+
+def test_one_head_is_a_width() -> None:
+    nested = from_hugging_face(tiny_source("bert"), plan(widths=(1 / 6, 1.0), width_dims="all"))
+    assert nested.slices[0].heads == 1
+    assert nested.slices[0].hidden == 4
+    assert nested(**padded_batch(), width=1 / 6).logits.shape == (4, 3)
+
+
+def test_a_width_that_is_not_there_is_named() -> None:
+    nested = from_hugging_face(tiny_source("bert"), plan())
+    with pytest.raises(WidthError, match=r"width 0\.3 is not there; available widths: 0\.166667, 0\.5, 1"):
+        nested(**padded_batch(), width=0.3)
+
+
+def test_refusals() -> None:
+    source = tiny_source("bert")
+    with pytest.raises(UsageError, match="trunk_layers is 3, but the encoder has 3 layers"):
+        from_hugging_face(source, plan(trunk_layers=3))
+    with pytest.raises(WidthError, match="both round to 3 of 6 attention heads"):
+        from_hugging_face(source, plan(widths=(0.5, 0.52, 1.0)))
+    with pytest.raises(BundleError, match="entry_norm"):
+        to_hugging_face(from_hugging_face(source, plan(width_dims="all", entry_norm="every")))
+    gpt = AutoConfig.for_model("gpt2", n_layer=1, n_embd=8, n_head=2, vocab_size=20)
+    with pytest.raises(UsageError, match="'gpt2' is not supported; expected one of: bert"):
+        from_hugging_face(transformers.AutoModelForSequenceClassification.from_config(gpt), plan())
