@@ -1,0 +1,127 @@
+"""Accuracy per width and routed, from the logits of every width on one split; and the router's offsets.
+
+Shapes: ``logits`` (widths, samples, labels), ``router_logits`` (samples, widths), ``macs`` (samples, widths): the
+multiply-accumulates of trunk + tail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sharcs_edge.model.encoder import SharcsForSequenceClassification
+from sharcs_edge.model.macs import tail_macs, trunk_macs
+from sharcs_edge.train.dataset import Collator, TokenizedSplit
+
+FloatArray = NDArray[np.float32]
+_OFFSET_CANDIDATES = 20_000
+
+
+@dataclass(frozen=True)
+class SplitOutputs:
+    """What a model answers at every width on every sample of a split."""
+
+    logits: FloatArray
+    router_logits: FloatArray
+    labels: NDArray[np.int64]
+    macs: NDArray[np.int64]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(widths, samples)."""
+        return np.asarray(self.logits.argmax(-1) == self.labels)
+
+    def routes(self, offsets: FloatArray | None = None) -> NDArray[np.int64]:
+        """(samples,) index of the width with the highest logit, plus offsets (widths,); ties go to the narrower."""
+        scores = self.router_logits if offsets is None else self.router_logits + offsets
+        return np.asarray(scores.argmax(axis=1))
+
+    def summary(self, routes: NDArray[np.int64]) -> dict[str, Any]:
+        """Accuracy per width and routed, shares and mean MACs; ``random`` is the routed shares given out at random."""
+        rows = np.arange(len(self.labels))
+        correct = self.correct
+        accuracies = correct.mean(axis=1)
+        shares = np.bincount(routes, minlength=len(accuracies)) / len(rows)
+        return {
+            "accuracy": accuracies.tolist(),
+            "routed_accuracy": float(correct[routes, rows].mean()),
+            "random_accuracy": float(shares @ accuracies),
+            "shares": shares.tolist(),
+            "mean_macs": self.macs.mean(axis=0).tolist(),
+            "routed_macs": float(self.macs[rows, routes].mean()),
+        }
+
+
+@torch.no_grad()
+def run_all_widths(
+    model: SharcsForSequenceClassification, data: TokenizedSplit, pad_id: int, batch_size: int = 64
+) -> SplitOutputs:
+    """Evaluates every width on one trunk output; samples of similar length share a batch."""
+    was_training = model.training
+    model.train(False)
+    collate = Collator(pad_id)
+    lengths = data.lengths
+    order = np.argsort(lengths, kind="stable")
+    widths = [width.width for width in model.slices]
+    logits = np.empty((len(widths), len(data), model.config.label_count), dtype=np.float32)
+    router_logits = np.empty((len(data), len(widths)), dtype=np.float32)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        inputs = collate.pad([data[(int(row), 0)] for row in rows])
+        output = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}, width=widths)
+        router_logits[rows] = output.router_logits.float().cpu().numpy()
+        for index, tail in enumerate(output.tails):
+            logits[index, rows] = tail.logits.float().cpu().numpy()
+    model.train(was_training)
+    trunk = trunk_macs(model.config)
+    counts = {
+        length: [trunk.count(length) + tail_macs(model.config, width).count(length) for width in model.slices]
+        for length in map(int, np.unique(lengths))
+    }
+    macs = np.array([counts[int(length)] for length in lengths], dtype=np.int64)
+    return SplitOutputs(logits, router_logits, data.labels, macs)
+
+
+def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
+    """Offsets (widths,) on the router logits that route as cheaply as possible while the accuracy on these samples
+    stays within ``max_drop`` of the full width's; the full width's offset is 0.
+
+    Tried are all combinations of offsets halfway between neighbouring samples (never on one: rounding would flip
+    its route), thinned to some 20,000. If none holds the limit, everything is routed to the full width.
+    """
+    narrow = outputs.router_logits.shape[1] - 1
+    if narrow == 0:
+        return np.zeros(1, dtype=np.float32)
+    rows = np.arange(len(outputs.labels))
+    correct = outputs.correct
+    required = correct[-1].mean() - max_drop - 1e-9
+    # Offset o puts width w before the full one for exactly the samples whose margin is below o.
+    margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
+    points = min(101, int(_OFFSET_CANDIDATES ** (1.0 / narrow)))
+    grids = [_halfway(column, points) for column in margins.T]
+    best, best_cost = np.array([*[grid[0] for grid in grids], 0.0], dtype=np.float32), np.inf
+    for combination in product(*grids):
+        offsets = np.array([*combination, 0.0], dtype=np.float32)
+        routes = outputs.routes(offsets)
+        cost = float(outputs.macs[rows, routes].mean())
+        if cost < best_cost and correct[routes, rows].mean() >= required:
+            best, best_cost = offsets, cost
+    return best
+
+
+def _halfway(values: FloatArray, points: int) -> FloatArray:
+    """At most ``points`` values strictly between neighbours of ``values``, and one outside either end."""
+    ordered = np.unique(values)
+    middles = (ordered[1:] + ordered[:-1]) / 2
+    chosen = np.unique(np.linspace(0, len(middles) - 1, min(points, len(middles))).round().astype(int))
+    return np.concatenate([[ordered[0] - 1.0], middles[chosen], [ordered[-1] + 1.0]]).astype(np.float32)
+
+
+def planned_steps(samples: int, batch_size: int) -> int:
+    return ceil(samples / batch_size)

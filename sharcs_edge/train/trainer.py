@@ -1,0 +1,235 @@
+"""`transformers.Trainer` with single-width steps, evaluation of every width, and exact resumption."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from sharcs_edge.model.encoder import SharcsForSequenceClassification
+from sharcs_edge.train.dataset import Collator, TokenizedSplit
+from sharcs_edge.train.metrics import planned_steps, run_all_widths
+from sharcs_edge.train.options import TrainOptions
+from sharcs_edge.train.recipes import Recipe
+from sharcs_edge.train.sampler import WidthBatchSampler
+
+CHECKPOINT_STATE = "sharcs_state.npz"  # written last: a checkpoint without it is incomplete
+BEST_FOLDER = "best"
+BEST_FILE = "best.json"
+
+
+class SharcsTrainer(Trainer):
+    """Runs a recipe. The best epoch, by the mean dev accuracy over all widths, is kept in ``<output>/best``."""
+
+    def __init__(
+        self,
+        model: SharcsForSequenceClassification,
+        recipe: Recipe,
+        options: TrainOptions,
+        train: TokenizedSplit,
+        dev: TokenizedSplit,
+        pad_id: int,
+        output: Path,
+        metrics_file: Path,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        self.nested = model
+        self.train_split = train
+        self.dev_split = dev
+        self.output = output
+        self.recipe = recipe
+        self.options = options
+        self.pad_id = pad_id
+        self.epoch_index = 0
+        self.steps_done = 0
+        self.unlogged: np.ndarray[Any, Any] | None = None  # loss summed since the last log, and that log's step
+        self.widths = [width.width for width in model.slices]
+        self.sampler = WidthBatchSampler(recipe, planned_steps(len(train), options.batch_size), options.batch_size)
+        super().__init__(
+            model=model,
+            args=_arguments(options, output),
+            data_collator=Collator(pad_id),
+            train_dataset=train,
+            eval_dataset=dev,
+            callbacks=[
+                _TimedCheckpoints(options.checkpoint_seconds, lambda: self.steps_done < len(self.sampler)),
+                _MetricsFile(metrics_file),
+                *callbacks,
+            ],
+        )
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        loader = DataLoader(self.train_split, batch_sampler=self.sampler, collate_fn=self.data_collator)
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+        loss = self.recipe.loss(model, inputs["parts"], self.epoch_index)
+        self.steps_done += 1
+        return loss
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        outputs = run_all_widths(self.nested, self.dev_split, self.pad_id)
+        summary = outputs.summary(outputs.routes())
+        metrics = {
+            f"eval_accuracy_w{width:g}": accuracy
+            for width, accuracy in zip(self.widths, summary["accuracy"], strict=True)
+        }
+        metrics["eval_routed_accuracy"] = summary["routed_accuracy"]
+        metrics["eval_mean_accuracy"] = float(np.mean(summary["accuracy"]))
+        self.log(metrics)
+        self._keep_best(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Linear warm-up and decay over the progress in epochs: with `sharcs`, epochs differ in their number of steps,
+        and a schedule over a number of steps guessed in advance would not end at zero."""
+        if self.lr_scheduler is None:
+            assert self.optimizer is not None  # Trainer creates it first
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self._rate)
+            self._created_lr_scheduler = True
+        scheduler: torch.optim.lr_scheduler.LRScheduler = self.lr_scheduler
+        return scheduler
+
+    def _rate(self, _step: int) -> float:
+        done = (self.epoch_index + self.steps_done / len(self.sampler)) / self.options.epochs
+        rising = done / self.options.warmup if self.options.warmup > 0 else 1.0
+        # The first step would have a rate of exactly zero; half a step's worth keeps it useful.
+        floor = 0.5 / (len(self.sampler) * self.options.epochs)
+        return max(min(rising, (1.0 - done) / max(1e-9, 1.0 - self.options.warmup)), floor)
+
+    def _keep_best(self, metrics: Mapping[str, float]) -> None:
+        folder = self.output / BEST_FOLDER
+        best = read_best(self.output)
+        if best is not None and best["eval_mean_accuracy"] >= metrics["eval_mean_accuracy"]:
+            return
+        staged = folder.with_name(f"{BEST_FOLDER}.new")
+        shutil.rmtree(staged, ignore_errors=True)
+        self.nested.save_pretrained(staged)
+        record = {"epoch": self.epoch_index + 1, **metrics}
+        (staged / BEST_FILE).write_text(json.dumps(record), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        staged.rename(folder)
+
+    # --- resumption: Trainer restores weights, optimizer, schedule and random state; these add the recipe's memory,
+    # the loss not logged yet and the place inside the epoch, which Trainer computes for epochs of equal length alone.
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self.epoch_index = kwargs["epoch"]
+        self.sampler.begin_epoch(self.epoch_index)
+        resumed = kwargs["epoch"] == kwargs["epochs_trained"]
+        self.steps_done = kwargs["steps_trained_in_current_epoch"] if resumed else 0
+        if self.unlogged is not None:
+            self._tr_loss += self.unlogged[0]
+            self._globalstep_last_logged = int(self.unlogged[1])
+            self.unlogged = None
+        super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]  # partly typed upstream
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        super()._init_training_state(*args, **kwargs)
+        checkpoint = args[3] if len(args) > 3 else kwargs.get("resume_from_checkpoint")
+        if checkpoint is None:
+            return 0, 0
+        with np.load(Path(checkpoint) / CHECKPOINT_STATE) as file:
+            state = dict(file)
+        epoch, steps, total = (int(value) for value in state.pop("place"))
+        self.unlogged = state.pop("unlogged")
+        self.recipe.load_state(state)
+        return (epoch + 1, 0) if steps == total else (epoch, steps)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        folder = self.output / f"checkpoint-{self.state.global_step}"
+        place = np.array([self.epoch_index, self.steps_done, len(self.sampler)])
+        temporary = folder / f"new_{CHECKPOINT_STATE}"
+        unlogged = np.array([self._tr_loss.item(), self._globalstep_last_logged])
+        arrays: dict[str, Any] = {"place": place, "unlogged": unlogged, **self.recipe.state()}
+        np.savez(temporary, **arrays)
+        temporary.rename(folder / CHECKPOINT_STATE)
+
+
+def read_best(output: Path) -> dict[str, float] | None:
+    """The dev metrics of the best epoch so far, or None before the first evaluation."""
+    try:
+        best: dict[str, float] = json.loads((output / BEST_FOLDER / BEST_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return best
+
+
+def last_checkpoint(output: Path) -> Path | None:
+    """The newest checkpoint that was written to its end."""
+    complete = [folder for folder in output.glob("checkpoint-*") if (folder / CHECKPOINT_STATE).is_file()]
+    return max(complete, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+
+
+class _TimedCheckpoints(TrainerCallback):
+    """Asks for a checkpoint inside an epoch when the last one is old enough.
+
+    Never behind an epoch's last step: that checkpoint comes after the evaluation, which a resumed run would else skip.
+    """
+
+    def __init__(self, seconds: float, inside_epoch: Callable[[], bool]) -> None:
+        self.seconds = seconds
+        self.inside_epoch = inside_epoch
+        self.last = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.inside_epoch() and time.monotonic() - self.last >= self.seconds:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.last = time.monotonic()
+
+
+class _MetricsFile(TrainerCallback):
+    """Mirrors Trainer's log, which a checkpoint carries, so that a resumed run's file has no gap and no repetition."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        lines = [json.dumps(entry) + "\n" for entry in state.log_history]
+        self.path.write_text("".join(lines), encoding="utf-8")
+
+
+def _arguments(options: TrainOptions, output: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        max_grad_norm=1.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        logging_steps=20,
+        seed=options.seed,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
