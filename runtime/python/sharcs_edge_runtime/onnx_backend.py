@@ -1,0 +1,138 @@
+"""Graphs run by ONNX Runtime, and who owns its threads.
+
+ONNX Runtime makes one pool of `threads - 1` workers per graph, none for `threads=1`: then the caller's thread computes.
+Only one graph of a prediction runs at a time, so idle pools cost a stack each and no time, provided that their workers
+sleep. By default they spin instead and take the cores from the graph that runs: 2 threads, int8 trunk + tail, 64 tokens
+took 15 ms instead of 3 ms on 2 idle cores, and 16 tokens 16 ms at p95 instead of 1.7 ms on 2 busy ones. Sleeping costs up
+to a third against the best case of spinning (idle cores, one pool), which a device with other work to do never sees.
+
+The only pool that graphs can share belongs to the process: once it exists, ONNX Runtime refuses every session of that
+process which does not use it, other libraries' too, it can never be resized, and its workers spin during a run. A library
+must not decide that, a program may: `share_thread_pool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sharcs_edge_runtime.errors import ArtifactError, SharcsEdgeError, UsageError
+from sharcs_edge_runtime.manifest import Graph, TensorSpec
+from sharcs_edge_runtime.policy import require_count
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnxruntime
+    from numpy.typing import NDArray
+
+Pool = Literal["none", "own", "process"]
+_TYPES: Final = {"int64": "tensor(int64)", "float32": "tensor(float)"}
+_PROCESS_POOL_EXISTS: Final = "use_per_session_threads must be false"
+
+
+def share_thread_pool(threads: int) -> None:
+    """Give this process ONE pool of `threads` (caller included) for all its ONNX Runtime graphs. For programs only.
+
+    Call it before the first `Session.load`; every session of the process then uses it, whatever its `threads`. It
+    cannot be undone, and ONNX Runtime refuses any other library's session that does not set
+    `use_per_session_threads = False`. Raises UsageError if a pool exists or this ONNX Runtime cannot share one.
+    """
+    import onnxruntime
+
+    require_count("threads", threads)
+    create = getattr(onnxruntime, "set_global_thread_pool_sizes", None)
+    if create is None:
+        raise UsageError(
+            f"onnxruntime {onnxruntime.__version__} cannot share a thread pool; update it, or give threads to "
+            "Session.load instead"
+        )
+    try:
+        create(threads, 1)
+    except Exception as error:  # onnxruntime's own exception classes differ between versions
+        raise UsageError(
+            f"onnxruntime refused a pool of {threads} threads for the process ({_first_line(error)}): one can be made "
+            "only once, so call share_thread_pool once, at the start of the program"
+        ) from None
+
+
+class OnnxGraph:
+    """One graph of the artifact in ONNX Runtime. Thread-safe: ONNX Runtime's runs are."""
+
+    def __init__(self, graph: Graph, file: Path, threads: int) -> None:
+        """Load `file`. ArtifactError if this ONNX Runtime cannot, or if its tensors are not those of the manifest."""
+        self.name = graph.name
+        self._session, self.pool = _load(file, graph.name, threads)
+        self._outputs = [tensor.name for tensor in graph.outputs]
+        _check_tensors(graph, graph.inputs, self._session.get_inputs(), file)
+        _check_tensors(graph, graph.outputs, self._session.get_outputs(), file)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+        """The outputs in the manifest's order. SharcsEdgeError if ONNX Runtime fails (out of memory, mostly)."""
+        try:
+            outputs: Sequence[NDArray[np.float32]] = self._session.run(self._outputs, feeds)
+        except Exception as error:  # onnxruntime's own exception classes differ between versions
+            shapes = ", ".join(f"{name} {value.shape}" for name, value in feeds.items())
+            raise SharcsEdgeError(f"{self.name}: onnxruntime failed on {shapes}: {_first_line(error)}") from error
+        return outputs
+
+
+def _load(file: Path, name: str, threads: int) -> tuple[onnxruntime.InferenceSession, Pool]:
+    import onnxruntime
+
+    def create(own_threads: bool) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: they come as exceptions, warnings would go to the user's stderr
+        options.enable_mem_pattern = False  # it would keep one plan per input length seen, for ever
+        if own_threads:
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        else:
+            options.use_per_session_threads = False
+            options.add_session_config_entry("session.force_spinning_stop", "1")  # at least between runs
+        return onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
+
+    try:
+        try:
+            return create(own_threads=True), "own" if threads > 1 else "none"
+        except Exception as error:
+            # The program made a pool for the process, in our share_thread_pool or by itself; there is no query for it.
+            if _PROCESS_POOL_EXISTS not in str(error):
+                raise
+            return create(own_threads=False), "process"
+    except Exception as error:
+        raise ArtifactError(
+            f"{file} ({name}) cannot be loaded by onnxruntime {onnxruntime.__version__}: {_first_line(error)}; "
+            "update onnxruntime or export the artifact again"
+        ) from error
+
+
+def _check_tensors(graph: Graph, specs: Sequence[TensorSpec], actual: Sequence[Any], file: Path) -> None:
+    """The file must have the manifest's tensors; symbolic dimensions may take any name in the file."""
+    found = {tensor.name: tensor for tensor in actual}
+    if found.keys() != {spec.name for spec in specs}:
+        raise ArtifactError(
+            f"{file} has the tensors {', '.join(sorted(found))}, the manifest says "
+            f"{', '.join(sorted(spec.name for spec in specs))} for {graph.name}: export the artifact again"
+        )
+    for spec in specs:
+        tensor = found[spec.name]
+        if tensor.type != _TYPES[spec.dtype] or not _shape_agrees(tensor.shape, spec.shape):
+            raise ArtifactError(
+                f"{file}: {spec.name} is {tensor.type} {tensor.shape}, the manifest says {spec.dtype} "
+                f"{list(spec.shape)} for {graph.name}: export the artifact again"
+            )
+
+
+def _shape_agrees(actual: Sequence[object], spec: Sequence[int | str]) -> bool:
+    """A symbol of the manifest must be free in the file; a size must be that size or free."""
+    return len(actual) == len(spec) and all(
+        found == size if isinstance(found, int) else True for found, size in zip(actual, spec, strict=True)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
