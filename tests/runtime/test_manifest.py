@@ -56,7 +56,7 @@ def test_key_order_and_spacing_of_the_input_do_not_matter(document: dict[str, An
 
 def test_free_keys_are_written_in_one_order() -> None:
     manifest = Manifest.parse(GOLDEN)
-    assert dataclasses.replace(manifest, tools=dict(reversed(manifest.tools.items()))).to_json() == GOLDEN
+    assert dataclasses.replace(manifest, tools=dict(reversed(list(manifest.tools.items())))).to_json() == GOLDEN
 
 
 def test_integers_are_accepted_where_numbers_are_and_written_as_floats(document: dict[str, Any]) -> None:

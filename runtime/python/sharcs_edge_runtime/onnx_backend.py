@@ -1,14 +1,15 @@
 """Graphs run by ONNX Runtime, and who owns its threads.
 
-ONNX Runtime makes one pool of `threads - 1` workers per graph, none for `threads=1`: then the caller's thread computes.
-Only one graph of a prediction runs at a time, so idle pools cost a stack each and no time, provided that their workers
-sleep. By default they spin instead and take the cores from the graph that runs: 2 threads, int8 trunk + tail, 64 tokens
-took 15 ms instead of 3 ms on 2 idle cores, and 16 tokens 16 ms at p95 instead of 1.7 ms on 2 busy ones. Sleeping costs up
-to a third against the best case of spinning (idle cores, one pool), which a device with other work to do never sees.
+ONNX Runtime makes one pool of `threads - 1` workers per graph, none for `threads=1`: then the caller's thread
+computes. Only one graph of a prediction runs at a time, so idle pools cost a stack each and no time, provided that
+their workers sleep. By default they spin and take the cores from the graph that runs. Measured with 2 threads on 2
+cores, int8 trunk + tail: 64 tokens took 10-15 ms at the median instead of 3 ms; and with other work on the machine,
+even workers that spin only during a run made it 16 ms instead of 1.7 ms at p95 for 16 tokens. Sleeping costs up to
+40 % against the best case of spinning (one pool, idle cores).
 
 The only pool that graphs can share belongs to the process: once it exists, ONNX Runtime refuses every session of that
-process which does not use it, other libraries' too, it can never be resized, and its workers spin during a run. A library
-must not decide that, a program may: `share_thread_pool`.
+process which does not use it, other libraries' too, it can never be resized, and its workers spin during a run. A
+library must not decide that, a program may: `share_thread_pool`.
 """
 
 from __future__ import annotations

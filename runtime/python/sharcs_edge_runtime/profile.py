@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final
@@ -95,7 +95,7 @@ def profile(
     return {
         "kind": "profile",
         "schema_version": SCHEMA_VERSION,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "artifact": _describe(session),
         "settings": {**asdict(settings), "warm_up": WARM_UP, "lengths": list(lengths)},
         "device": read_device(),

@@ -112,7 +112,7 @@ def _check_content(text: str, name: str) -> None:
     if not text or text.isspace():
         raise InputError(f"{name} is {'only white space' if text else 'empty'}; give a text or leave the input out")
     try:
-        text.encode()  # of what a str can hold, UTF-8 lacks lone surrogates only; tokenizers differ in what they do then
+        text.encode()  # checked here since versions of tokenizers differ: some replace a lone surrogate, some raise
     except UnicodeEncodeError as error:
         raise InputError(
             f"{name} holds a lone surrogate (U+{ord(text[error.start]):04X}, character {error.start}), which is not "
