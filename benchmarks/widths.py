@@ -1,8 +1,8 @@
 """Does carrying several widths cost the full width accuracy, and what are the narrow ones and the router worth?
 
 For each seed: plain fine-tuning and a nested-width training on the same samples and epochs, both through
-`sharcs_edge.train`; model selection on dev; every row measured on test, once. Plain fine-tuning is the same code with
-the single width 1.0: cross-entropy and nothing else.
+`sharcs_edge.train`; model selection on dev; every row is measured on test, once. Plain fine-tuning is the same code
+with the single width 1.0: cross-entropy and nothing else.
 
     python benchmarks/widths.py --data ../shared/data/sst2 --max-train-samples 20000 --epochs 2 --seeds 0,1,2
 
@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import AutoTokenizer
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import SharcsConfig, parse_widths
-from sharcs_edge.data import TextDataset, load_data
+from sharcs_edge.data import Split, TextDataset, load_data
 from sharcs_edge.train.dataset import TokenizedSplit
 from sharcs_edge.train.metrics import run_all_widths
 from sharcs_edge.train.options import TrainOptions
@@ -45,20 +45,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--recipe", default="distill", choices=["distill", "sharcs"])
     parser.add_argument("--label-window", type=int, default=1, help="for --recipe sharcs")
+    parser.add_argument("--hidden-weight", type=float, default=0.0, help="for --recipe distill")
     parser.add_argument("--widths", default="0.25,0.5,1.0")
     parser.add_argument("--width-dims", default="inner", choices=["inner", "all"])
     parser.add_argument("--trunk-layers", type=int, default=1)
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--split", default="test", choices=["dev", "test"], help="dev for trying things out")
     parser.add_argument("--work", type=Path, default=Path("build/bench/widths"))
-    parser.add_argument("--output", type=Path, help="write the table (Markdown) and the rows (JSON) here, without suffix")
+    parser.add_argument(
+        "--output", type=Path, help="write the table (Markdown) and the rows (JSON) here, without suffix"
+    )
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
 
 def trained(args: argparse.Namespace, data: TextDataset, plan: SharcsConfig, seed: int) -> Bundle:
     kind = "plain" if plan.widths == (1.0,) else f"{args.recipe}-{args.width_dims}-k{plan.trunk_layers}"
+    if kind != "plain" and args.hidden_weight:
+        kind += f"-h{args.hidden_weight:g}"
     widths = "-".join(f"{width:g}" for width in plan.widths)
-    name = f"{Path(args.data).name}-{args.max_train_samples}-{args.epochs}-{args.learning_rate:g}-{kind}-{widths}-{seed}"
+    name = (
+        f"{Path(args.data).name}-{args.max_train_samples}-{args.epochs}-{args.learning_rate:g}-{kind}-{widths}-{seed}"
+    )
     output = args.work / name
     if output.exists():
         return Bundle.open(output)
@@ -68,6 +76,7 @@ def trained(args: argparse.Namespace, data: TextDataset, plan: SharcsConfig, see
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         label_window=args.label_window,
+        hidden_weight=0.0 if kind == "plain" else args.hidden_weight,
         seed=seed,
     )
     bar = ProgressBar(Console(stderr=True))
@@ -77,13 +86,12 @@ def trained(args: argparse.Namespace, data: TextDataset, plan: SharcsConfig, see
         bar.close()
 
 
-def on_test(bundle: Bundle, data: TextDataset) -> dict[str, Any]:
-    assert data.test is not None, "the data set has no test split"
+def measured(bundle: Bundle, split: Split) -> dict[str, Any]:
     model = bundle.load_model()
-    tokenizer = AutoTokenizer.from_pretrained(bundle.path)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bundle.path)
     token_types = model.config.uses_token_types
-    test = TokenizedSplit.encode(data.test, bundle.info.labels, tokenizer, bundle.info.max_length, token_types)
-    outputs = run_all_widths(model, test, model.config.pad_token_id or 0)
+    encoded = TokenizedSplit.encode(split, bundle.info.labels, tokenizer, bundle.info.max_length, token_types)
+    outputs = run_all_widths(model, encoded, model.config.pad_token_id or 0)
     return outputs.summary(outputs.routes())
 
 
@@ -108,8 +116,10 @@ def table(runs: list[Rows]) -> str:
         spread = f" ± {statistics.stdev(values) * 100:.2f}" if len(values) > 1 and key == "accuracy" else ""
         return f"{statistics.mean(values):.2f}" if key == "macs" else f"{statistics.mean(values) * 100:.2f}{spread}"
 
-    lines = ["| row | test accuracy % | routed share % | MACs, of plain |", "|---|---:|---:|---:|"]
-    lines += [f"| {name} | {mean(name, 'accuracy')} | {mean(name, 'share')} | {mean(name, 'macs')} |" for name in runs[0]]
+    lines = ["| row | accuracy % | routed share % | MACs, of plain |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {name} | {mean(name, 'accuracy')} | {mean(name, 'share')} | {mean(name, 'macs')} |" for name in runs[0]
+    ]
     return "\n".join(lines)
 
 
@@ -129,8 +139,10 @@ def main() -> None:
     runs = []
     for seed in seeds:
         data = load_data(args.data, max_train_samples=args.max_train_samples, seed=seed)
-        plain = on_test(trained(args, data, SharcsConfig((1.0,), plan.trunk_layers), seed), data)
-        nested = on_test(trained(args, data, plan, seed), data)
+        split = data.dev if args.split == "dev" else data.test
+        assert split is not None, f"{args.data} has no test split"
+        plain = measured(trained(args, data, SharcsConfig((1.0,), plan.trunk_layers), seed), split)
+        nested = measured(trained(args, data, plan, seed), split)
         runs.append(rows_of(plain, nested, plan.widths))
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     settings = {name: str(value) for name, value in vars(args).items() if name not in ("work", "output", "threads")}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from sharcs_edge.errors import UsageError, WidthError
-from sharcs_edge_runtime.manifest import WIDTH_TOLERANCE, format_widths
+from sharcs_edge_runtime.manifest import WIDTH_TOLERANCE, find_width, format_widths
 
 WidthDims = Literal["inner", "all"]
 EntryNorm = Literal["narrow", "every"]
@@ -100,7 +100,7 @@ class SharcsConfig:
 
     def index_of(self, width: float) -> int:
         """Position of ``width`` in ``widths``. Raises WidthError naming the widths that are there."""
-        return index_of_width(self.widths, width)
+        return find_width(self.widths, width)
 
 
 def check_widths(widths: Sequence[float]) -> None:
@@ -115,14 +115,6 @@ def check_widths(widths: Sequence[float]) -> None:
     names = [round(width * 100) for width in widths]
     if len(set(names)) < len(names):
         raise WidthError(f"widths {format_widths(widths)} must differ by at least 0.01")
-
-
-def index_of_width(widths: Sequence[float], width: float) -> int:
-    """Position of ``width`` in ``widths``. Raises WidthError naming the widths that are there."""
-    for index, candidate in enumerate(widths):
-        if abs(candidate - width) <= WIDTH_TOLERANCE:
-            return index
-    raise WidthError(f"width {width:g} is not there; available widths: {format_widths(widths)}")
 
 
 def parse_widths(text: str) -> tuple[float, ...]:

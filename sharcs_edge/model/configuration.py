@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 from sharcs_edge.config import EntryNorm, SharcsConfig, WidthDims, WidthSlice
 
 
-class SharcsEncoderConfig(PreTrainedConfig):
+class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # partly typed upstream
     """Saved as ``config.json`` of a bundle.
 
     ``architecture`` names the row of :data:`sharcs_edge.model.architectures.ARCHITECTURES` the weights came from and

@@ -91,14 +91,18 @@ class SharcsForSequenceClassification(PreTrainedModel):
         return self.slices[self.config.sharcs.index_of(width)]
 
     def trunk(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        detach_router: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """(batch, tokens) ids and mask -> hidden (batch, tokens, hidden), router logits (batch, widths)."""
         hidden = self.embeddings(input_ids, token_type_ids)
         bias = attention_bias(attention_mask, hidden.dtype)
         for layer in self.layers[: self.config.trunk_layers]:
             hidden = layer(hidden, bias, self.config.full)
-        return hidden, self.router(hidden, attention_mask)
+        return hidden, self.router(hidden.detach() if detach_router else hidden, attention_mask)
 
     def tail(self, hidden: Tensor, attention_mask: Tensor, width: WidthSlice) -> TailOutput:
         """Trunk output (batch, tokens, hidden) -> the answer of one width."""
@@ -120,6 +124,7 @@ class SharcsForSequenceClassification(PreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         width: float | Sequence[float] = 1.0,
+        detach_router: bool = False,
     ) -> SharcsOutput:
         """Runs the trunk once and the tail of each width asked for.
 
@@ -127,6 +132,7 @@ class SharcsForSequenceClassification(PreTrainedModel):
             input_ids: (batch, tokens), right-padded.
             attention_mask: (batch, tokens), 1 for real tokens; all ones if left out.
             width: one of the configuration's widths, or several.
+            detach_router: the router's gradient ends at the router and does not train the trunk.
 
         Raises:
             WidthError: a width that is not one of the model's.
@@ -135,5 +141,5 @@ class SharcsForSequenceClassification(PreTrainedModel):
             attention_mask = torch.ones_like(input_ids)
         widths = (width,) if isinstance(width, float | int) else width
         slices = [self.width_slice(one) for one in widths]
-        hidden, router_logits = self.trunk(input_ids, attention_mask, token_type_ids)
+        hidden, router_logits = self.trunk(input_ids, attention_mask, token_type_ids, detach_router)
         return SharcsOutput(router_logits, tuple(self.tail(hidden, attention_mask, one) for one in slices))

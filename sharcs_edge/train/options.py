@@ -25,6 +25,8 @@ class TrainOptions:
         label_window: ``sharcs`` only: epochs of full width first, and epochs a hardness label looks back (W).
         max_drop: ``distill`` only: the router's offsets are set so that routing loses at most this much accuracy
             against the full width on dev.
+        hidden_weight: ``distill`` only: weight of the distance between a narrow width's hidden states and the full
+            width's; 0 leaves it out. It lowered the accuracy of every width (docs/method.md), hence the default.
         checkpoint_seconds: at least this long between two checkpoints inside an epoch.
 
     Raises:
@@ -41,6 +43,7 @@ class TrainOptions:
     seed: int = 0
     label_window: int = 3
     max_drop: float = 0.005
+    hidden_weight: float = 0.0
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class TrainOptions:
         for name in ("epochs", "batch_size", "label_window"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.hidden_weight < 0:
+            raise UsageError(f"hidden_weight is {self.hidden_weight:g}; expected 0 or more")
         if not 0.0 < self.learning_rate < 1.0:
             raise UsageError(f"learning_rate is {self.learning_rate:g}; expected more than 0 and less than 1")
         if self.max_length < 8:

@@ -88,16 +88,14 @@ class SharcsRecipe:
 
 
 class DistillRecipe:
-    """Sandwich steps: each batch trains the full width on the labels and one narrower width on the labels, on the
-    full width's answer and on its hidden states; the router learns from how much the narrow width lacked.
+    """Sandwich steps: each batch trains the full width on the labels and one narrower width on the labels and on the
+    full width's answer; the router learns from how much the narrow width lacked, without changing the trunk.
 
     Sources: METHOD section 2, items 1, 2 and 6 (sandwich rule and in-place distillation after slimmable networks and
     DynaBERT; gap labels after Duo-LLM).
     """
 
     calibrates_router = True
-    hidden_weight = 1.0
-    router_weight = 1.0
 
     def __init__(self, plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64]) -> None:
         self.options = options
@@ -118,7 +116,7 @@ class DistillRecipe:
         labels: Tensor = part["labels"]
         if len(self.widths) == 1:
             return F.cross_entropy(model(**part["inputs"], width=1.0).logits, labels)
-        output: SharcsOutput = model(**part["inputs"], width=(self.widths[part["width"]], 1.0))
+        output: SharcsOutput = model(**part["inputs"], width=(self.widths[part["width"]], 1.0), detach_router=True)
         narrow, full = output.tails
         teacher = full.logits.detach()
         task = F.cross_entropy(full.logits, labels)
@@ -126,12 +124,15 @@ class DistillRecipe:
             narrow.logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean"
         )
         student = F.cross_entropy(narrow.logits, labels)
-        hidden = _hidden_distance(narrow, full, part["inputs"]["attention_mask"])
         samples = part["samples"].cpu().numpy()
         sufficiency = _sufficiency(narrow.logits, teacher, labels)
         self.history.record(samples, part["width"], sufficiency.cpu().numpy())
         router = _known_targets_loss(output.router_logits, torch.from_numpy(self.history.targets(samples)))
-        return task + 0.5 * (student + imitation) + self.hidden_weight * hidden + self.router_weight * router
+        loss = task + 0.5 * (student + imitation) + router
+        if self.options.hidden_weight > 0:
+            mask: Tensor = part["inputs"]["attention_mask"]
+            loss = loss + self.options.hidden_weight * _hidden_distance(narrow, full, mask)
+        return loss
 
     def state(self) -> Arrays:
         return {"history": self.history.values}

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def minilm() -> BertForSequenceClassification:
     torch.manual_seed(0)
-    model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(demo_model_path(), num_labels=7)
+    model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
+        demo_model_path(), num_labels=7
+    )
     model.train(False)
     return model
 

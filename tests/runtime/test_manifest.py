@@ -69,7 +69,7 @@ def test_lookups() -> None:
     assert manifest.trunk.name == "trunk"
     assert manifest.tail(0.25).file == "tail_w025.onnx"
     assert manifest.tail(0.0833333).name == "tail_w008"
-    with pytest.raises(WidthError, match=r"no width 0\.5: the artifact has 0\.0833333, 0\.25, 1;"):
+    with pytest.raises(WidthError, match=r"no width 0\.5: there are 0\.0833333, 0\.25, 1;"):
         manifest.tail(0.5)
 
 

@@ -119,7 +119,7 @@ def test_contradictions_are_named() -> None:
 
 
 def test_widths_that_do_not_exist_are_refused_with_those_that_do() -> None:
-    with pytest.raises(WidthError, match=r"no width 0\.3: the artifact has 0\.25, 0\.5, 1"):
+    with pytest.raises(WidthError, match=r"no width 0\.3: there are 0\.25, 0\.5, 1"):
         choose([0, 1, 2], Budget(width=0.3))
     with pytest.raises(WidthError, match=r"within min_width 0\.6, max_width 0\.9: the artifact has 0\.25, 0\.5, 1"):
         choose([0, 1, 2], Budget(min_width=0.6, max_width=0.9))

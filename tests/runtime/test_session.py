@@ -87,7 +87,7 @@ def test_the_budget_of_load_is_the_default(tiny_artifact: Path) -> None:
 
 
 def test_a_budget_that_no_width_meets_is_refused_at_load(tiny_artifact: Path) -> None:
-    with pytest.raises(WidthError, match=r"no width 0\.3: the artifact has 0\.25, 0\.5, 1"):
+    with pytest.raises(WidthError, match=r"no width 0\.3: there are 0\.25, 0\.5, 1"):
         Session.load(tiny_artifact, budget=Budget(width=0.3))
     with pytest.raises(WidthError, match=r"max_width 0\.1"):
         Session.load(tiny_artifact, budget=Budget(max_width=0.1))

@@ -164,7 +164,7 @@ def test_one_head_is_a_width() -> None:
 
 def test_a_width_that_is_not_there_is_named() -> None:
     nested = from_hugging_face(tiny_source("bert"), plan())
-    with pytest.raises(WidthError, match=r"width 0\.3 is not there; available widths: 0\.166667, 0\.5, 1"):
+    with pytest.raises(WidthError, match=r"no width 0\.3: there are 0\.166667, 0\.5, 1"):
         nested(**padded_batch(), width=0.3)
 
 

@@ -47,7 +47,7 @@ def find_width(widths: Sequence[float], width: float) -> int:
     for index, candidate in enumerate(widths):
         if abs(candidate - width) <= WIDTH_TOLERANCE:
             return index
-    raise WidthError(f"there is no width {width:g}: the artifact has {format_widths(widths)}; use one of these")
+    raise WidthError(f"there is no width {width:g}: there are {format_widths(widths)}; use one of these")
 
 
 def format_widths(widths: Sequence[float]) -> str:
