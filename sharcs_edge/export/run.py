@@ -1,0 +1,259 @@
+"""A bundle becomes an artifact: float32 graphs, parity, quantization, parity again, then one rename."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sharcs_edge.bundle import TOKENIZER_FILE, Bundle
+from sharcs_edge.errors import BundleError, SharcsEdgeError, UsageError
+from sharcs_edge.export.card import CARD_FILE, model_card, public_name
+from sharcs_edge.export.exporter import GraphPlan
+from sharcs_edge.export.plan import ExportPlan, QuantizationRecipe, make_module, plan_export
+from sharcs_edge.parity import check, golden_rows, tolerance_of
+from sharcs_edge_runtime.artifact import file_reference, file_sha256, staged_folder
+from sharcs_edge_runtime.golden import Golden
+from sharcs_edge_runtime.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Graph,
+    Manifest,
+    Quantization,
+    Tokenizer,
+)
+from sharcs_edge_runtime.tokenization import TextEncoder
+from sharcs_edge_runtime.verify import VerifyReport
+from sharcs_edge_runtime.version import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sharcs_edge.model.configuration import SharcsEncoderConfig
+    from sharcs_edge.model.encoder import SharcsForSequenceClassification
+
+GOLDEN_FILE = "golden.npz"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote and how it agrees with torch.
+
+    ``float_parity`` is that of the graphs before quantization; None if the artifact itself is float32.
+    """
+
+    artifact: Path
+    manifest: Manifest
+    parity: VerifyReport
+    float_parity: VerifyReport | None
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files that the manifest names."""
+        return sum(file.bytes for file in self.manifest.all_files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "artifact": str(self.artifact),
+            "bytes": self.bytes,
+            "seconds": self.seconds,
+            "manifest": asdict(self.manifest),
+            "parity": self.parity.to_dict(),
+            "float_parity": None if self.float_parity is None else self.float_parity.to_dict(),
+        }
+
+
+def export_bundle(
+    bundle_path: str | Path,
+    output: str | Path,
+    *,
+    target: str,
+    widths: Sequence[float] | None = None,
+    backend: str = "onnx",
+    quantization: QuantizationRecipe | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes the artifact of a bundle for a target; it appears under ``output`` only if parity holds.
+
+    The float32 graphs are checked first, to rounding, so that a fault of the exporter is not taken for quantization
+    noise; then the files that ship, within the tolerance that the manifest states.
+
+    Args:
+        bundle_path: as target, widths, backend and quantization, see :func:`plan_export`.
+        output: the artifact's folder.
+        overwrite: replaces an artifact that is there, at the very end.
+        progress: called with a few words before each step.
+
+    Raises:
+        ParityError: the graphs do not answer as torch does; the message holds the numbers.
+        ExportError: a graph cannot be written or quantized, or the bundle has no examples.
+        SharcsEdgeError: the disk is full or ``output`` cannot be written.
+        UsageError: ``output`` is an artifact and ``overwrite`` was not asked for, or it holds other files.
+        Besides, whatever :func:`plan_export` raises.
+    """
+    start = perf_counter()
+    plan = plan_export(bundle_path, target=target, widths=widths, backend=backend, quantization=quantization)
+    final = Path(output)
+    _check_output(final, plan.bundle)
+    try:
+        with staged_folder(final, overwrite) as staging:
+            manifest, parity, float_parity = _build(plan, staging, progress or (lambda message: None))
+    except OSError as error:
+        raise SharcsEdgeError(f"cannot write {final}: {error.strerror or error}") from error
+    here = str(final.resolve())
+    return ExportReport(
+        artifact=final.resolve(),
+        manifest=manifest,
+        parity=replace(parity, artifact=here),
+        float_parity=None if float_parity is None else replace(float_parity, artifact=here),
+        seconds=perf_counter() - start,
+    )
+
+
+def _check_output(output: Path, bundle: Bundle) -> None:
+    """Overwriting is for artifacts: no other folder with files in it is replaced, least of all one with the bundle."""
+    if bundle.path.resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"{output} holds the bundle; name another folder for the artifact")
+    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST_NAME).is_file():
+        raise UsageError(f"{output} holds other files than an artifact's and is not replaced; name another folder")
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What a manifest says of any set of graph files of this export."""
+
+    plan: ExportPlan
+    config: SharcsEncoderConfig
+    family: str
+    tokenizer: Tokenizer
+    golden: Golden
+
+    def write(self, folder: Path, quantizations: Mapping[str, Quantization], recipe: str, card: bool) -> Manifest:
+        """The manifest of the files in ``folder``; with ``card``, of a model card too, which is written first."""
+        plan, info = self.plan, self.plan.bundle.info
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            family=self.family,
+            task="classification",
+            labels=info.labels,
+            text_inputs=info.text_inputs,
+            backend=plan.exporter.backend,
+            widths=plan.widths,
+            trunk_layers=self.config.trunk_layers,
+            num_layers=self.config.num_layers,
+            graphs=tuple(_graph(graph, folder, quantizations[graph.name]) for graph in plan.graphs),
+            tokenizer=self.tokenizer,
+            golden=file_reference(folder / GOLDEN_FILE),
+            files=(),
+            target=plan.device.name,
+            tolerance=tolerance_of(recipe, self.golden),
+            tools={"sharcs-edge": __version__, "tokenizers": version("tokenizers"), **plan.exporter.tools()},
+        )
+        if card:
+            text = model_card(manifest, plan.bundle, plan.device)
+            (folder / CARD_FILE).write_text(text, encoding="utf-8")
+            manifest = replace(manifest, files=(file_reference(folder / CARD_FILE),))
+        (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
+        return manifest
+
+
+def _build(plan: ExportPlan, folder: Path, say: Progress) -> tuple[Manifest, VerifyReport, VerifyReport | None]:
+    """Fills ``folder``; returns the manifest, its parity and that of the float32 graphs if they do not ship."""
+    say("loading the bundle")
+    model = plan.bundle.load_model()
+    tokenizer = _write_tokenizer(plan.bundle, model.config, folder)
+    say("asking torch for the golden rows")
+    encoder = TextEncoder(folder / tokenizer.file, tokenizer, plan.bundle.info.text_inputs)
+    golden = golden_rows(plan.bundle, model, encoder, plan.slices)
+    (folder / GOLDEN_FILE).write_bytes(golden.to_bytes())
+    draft = _Draft(plan, model.config, family_id(plan.bundle), tokenizer, golden)
+    as_float = {graph.name: Quantization("none", 0.0) for graph in plan.graphs}
+    recipe = plan.preset.quantization
+    if recipe == "none":
+        plan.exporter.export(_modules(plan, model, say), folder)
+        manifest = draft.write(folder, as_float, recipe, card=True)
+        say("checking the artifact against torch")
+        return manifest, check(folder, "the float32 artifact"), None
+    source = folder / "float32"
+    source.mkdir()
+    plan.exporter.export(_modules(plan, model, say), source)
+    for name in (tokenizer.file, GOLDEN_FILE):
+        shutil.copyfile(folder / name, source / name)
+    draft.write(source, as_float, "none", card=False)
+    say("checking the float32 graphs against torch")
+    float_parity = check(source, "the float32 graphs, before any quantization,")
+    say(f"quantizing: {recipe}")
+    quantizations = plan.exporter.quantize(plan.graphs, source, folder, plan.preset)
+    shutil.rmtree(source)
+    manifest = draft.write(folder, quantizations, recipe, card=True)
+    say("checking the artifact against torch")
+    return manifest, check(folder, f"the {recipe} artifact"), float_parity
+
+
+def _modules(
+    plan: ExportPlan, model: SharcsForSequenceClassification, say: Progress
+) -> Iterator[tuple[GraphPlan, nn.Module]]:
+    for graph in plan.graphs:
+        say(f"writing {graph.name}")
+        yield graph, make_module(model, graph, plan.slices)
+
+
+def _write_tokenizer(bundle: Bundle, config: SharcsEncoderConfig, folder: Path) -> Tokenizer:
+    """Copies ``tokenizer.json`` as it is. BundleError if it cannot be read or has no padding token."""
+    import tokenizers
+
+    shutil.copyfile(bundle.tokenizer_file, folder / TOKENIZER_FILE)
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(bundle.tokenizer_file))
+    except Exception as error:  # the library raises plain Exception
+        raise BundleError(f"cannot read {bundle.tokenizer_file}: {error}; train again") from error
+    pad_token = None if config.pad_token_id is None else tokenizer.id_to_token(config.pad_token_id)
+    if config.pad_token_id is None or pad_token is None:
+        raise BundleError(
+            f"{bundle.path} has the padding id {config.pad_token_id}, which its tokenizer does not know; train again "
+            "from a model whose config.json names the padding token of its tokenizer"
+        )
+    file = file_reference(folder / TOKENIZER_FILE)
+    return Tokenizer(
+        file=file.file,
+        sha256=file.sha256,
+        bytes=file.bytes,
+        max_length=min(bundle.info.max_length, config.max_tokens),
+        pad_id=config.pad_token_id,
+        pad_token=pad_token,
+        token_types=config.uses_token_types,
+    )
+
+
+def _graph(graph: GraphPlan, folder: Path, quantization: Quantization) -> Graph:
+    file = file_reference(folder / graph.file)
+    return Graph(
+        name=graph.name,
+        role=graph.role,
+        width=graph.width,
+        file=file.file,
+        sha256=file.sha256,
+        bytes=file.bytes,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        quantization=quantization,
+        macs=graph.macs,
+    )
+
+
+def family_id(bundle: Bundle) -> str:
+    """``minilm-1a2b3c4d5e6f``: the source model's name and the first 12 digits of the weights' SHA-256.
+
+    Artifacts of one trained bundle share it, whatever their widths, target or format; training again changes it.
+    """
+    name = re.sub(r"[^a-z0-9.]+", "-", public_name(bundle.info.source_model).lower()).strip("-.") or "model"
+    return f"{name}-{file_sha256(bundle.path / 'model.safetensors')[:12]}"

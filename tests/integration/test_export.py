@@ -1,0 +1,464 @@
+"""Bundles exported with the real backend and checked with the real runtime; only the models are tiny."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from sharcs_edge.bundle import Bundle
+from sharcs_edge.device import Preset
+from sharcs_edge.errors import (
+    BundleError,
+    DeviceError,
+    ExportError,
+    MissingDependencyError,
+    ParityError,
+    SharcsEdgeError,
+    UsageError,
+    WidthError,
+)
+from sharcs_edge.export import ExportReport, export_bundle, exporter, plan_export
+from sharcs_edge.model.architectures import ARCHITECTURES
+from sharcs_edge.parity import tolerance_of
+from sharcs_edge_exporters.onnx import OnnxExporter
+from sharcs_edge_runtime import Artifact, Session
+from sharcs_edge_runtime.golden import Golden
+from sharcs_edge_runtime.manifest import Tolerance
+from sharcs_edge_runtime.tokenization import TokenBatch
+
+TinyBundle = Callable[..., Path]
+FILES = {
+    "README.md",
+    "golden.npz",
+    "manifest.json",
+    "tail_w017.onnx",
+    "tail_w050.onnx",
+    "tail_w100.onnx",
+    "tokenizer.json",
+    "trunk.onnx",
+}
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny_bundle: TinyBundle, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """An int8 artifact of all widths of the BERT bundle."""
+    return export_bundle(tiny_bundle(), tmp_path_factory.mktemp("artifacts") / "int8", target="rpi4")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def graphs(folder: Path) -> dict[str, onnx.ModelProto]:
+    return {path.stem: onnx.load(path) for path in sorted(folder.glob("*.onnx"))}
+
+
+def batch(rows: int, tokens: int, types: bool, seed: int = 0) -> TokenBatch:
+    """Random right-padded rows, the first one full."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, tokens + 1, size=rows)
+    lengths[0] = tokens
+    mask = (np.arange(tokens)[None, :] < lengths[:, None]).astype(np.int64)
+    ids = rng.integers(4, 50, size=(rows, tokens)) * mask
+    return TokenBatch(ids, mask, rng.integers(0, 2, size=(rows, tokens)) * mask if types else None)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "width_dims", "trunk_layers"),
+    [
+        *(("bert", width_dims, trunk_layers) for width_dims in ("inner", "all") for trunk_layers in (0, 1)),
+        *((model_type, "inner", 1) for model_type in sorted(set(ARCHITECTURES) - {"bert"})),
+        *(
+            pytest.param(model_type, "all", 0, marks=pytest.mark.slow)
+            for model_type in sorted(set(ARCHITECTURES) - {"bert"})
+        ),
+    ],
+)
+def test_float32_graphs_equal_torch_at_every_shape(
+    model_type: str, width_dims: str, trunk_layers: int, tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
+    path = tiny_bundle(model_type, width_dims=width_dims, trunk_layers=trunk_layers)
+    widths = (1 / 6, 1.0) if model_type == "bert" else (1 / 6,)
+    report = export_bundle(path, tmp_path / "artifact", target="rpi4", widths=widths, quantization="none")
+    assert report.float_parity is None
+    assert max(check.max_abs_diff for check in report.parity.widths) < 1e-5
+    assert {check.label_agreement for check in report.parity.widths} == {1.0}
+    assert {check.agreement for check in report.parity.routes} == {1.0}
+    session, model = Session.load(tmp_path / "artifact"), Bundle.open(path).load_model()
+    columns = [model.width_slice(width).index for width in session.widths]
+    for rows, tokens in ((1, 1), (1, 2), (5, 48), (2, 3), (3, 7)):
+        tokens_in = batch(rows, tokens, types=session.manifest.tokenizer.token_types)
+        hidden, router_logits = session.run_trunk(tokens_in)
+        assert hidden.shape == (rows, tokens, 24)
+        with torch.inference_mode():
+            given = [None if part is None else torch.from_numpy(part) for part in tokens_in]
+            expected = model(*given, width=session.widths)
+        np.testing.assert_allclose(router_logits, expected.router_logits[:, columns].numpy(), atol=1e-5)
+        for width, tail in zip(session.widths, expected.tails, strict=True):
+            logits = session.run_tail(width, hidden, tokens_in.attention_mask)
+            np.testing.assert_allclose(logits, tail.logits.numpy(), atol=1e-5)
+
+
+def test_the_tanh_form_of_gelu_equals_torch(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    path = tiny_bundle(sizes=(("hidden_act", "gelu_pytorch_tanh"),), widths=(1.0,))
+    report = export_bundle(path, tmp_path / "artifact", target="rpi4", quantization="none")
+    assert max(check.max_abs_diff for check in report.parity.widths) < 1e-5
+
+
+def test_an_int8_artifact_is_complete_and_says_what_was_done(quantized: ExportReport, tiny_bundle: TinyBundle) -> None:
+    assert set(contents(quantized.artifact)) == FILES
+    manifest = Artifact.open(quantized.artifact).manifest
+    assert manifest == quantized.manifest
+    assert quantized.float_parity is not None and quantized.float_parity.passed and quantized.parity.passed
+    assert max(check.max_abs_diff for check in quantized.float_parity.widths) < 1e-5
+    assert quantized.float_parity.tolerance.logits == 1e-4 < manifest.tolerance.logits
+    assert manifest.target == "rpi4"
+    assert manifest.family.startswith("tiny-bert-")
+    assert [graph.quantization.matmul_coverage for graph in manifest.graphs] == [0.75, 1.0, 1.0, 1.0]  # router: float32
+    assert dict(manifest.trunk.quantization.options) == {
+        "activation_type": "uint8",
+        "per_channel": True,
+        "reduce_range": False,
+        "weight_type": "int8",
+    }
+    assert (quantized.artifact / "tokenizer.json").read_bytes() == (tiny_bundle() / "tokenizer.json").read_bytes()
+    session = Session.load(quantized.artifact)
+    assert session.predict("kaba kade lofi").label in session.labels
+    json.dumps(quantized.to_dict())
+
+
+def test_graphs_are_what_older_runtimes_read_and_quantize_well(quantized: ExportReport) -> None:
+    for name, model in graphs(quantized.artifact).items():
+        onnx.checker.check_model(model, full_check=True)
+        assert (model.ir_version, [(entry.domain, entry.version) for entry in model.opset_import]) == (8, [("", 18)])
+        sizes = {
+            tensor.name: [size.dim_param or size.dim_value for size in tensor.type.tensor_type.shape.dim]
+            for tensor in (*model.graph.input, *model.graph.output)
+        }
+        graph = next(graph for graph in quantized.manifest.graphs if graph.name == name)
+        assert sizes == {spec.name: list(spec.shape) for spec in (*graph.inputs, *graph.outputs)}
+        assert not model.graph.value_info
+        operators = [node.op_type for node in model.graph.node]
+        assert not {"Gemm", "Concat", "If", "Identity"} & set(operators)
+        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+        assert len({(array.dtype, array.shape, array.tobytes()) for array in arrays}) == len(arrays)
+        floats = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name.startswith("router")]
+        assert floats == (["router.hidden", "router_output"] if name == "trunk" else [])
+
+
+def test_no_file_tells_where_it_was_made(quantized: ExportReport, tiny_bundle: TinyBundle) -> None:
+    here = (
+        str(tiny_bundle()),
+        str(quantized.artifact.parent),
+        sys.prefix,
+        str(Path.cwd()),
+        "site-packages",
+        "/home/",
+        ".py",
+    )
+    for name, data in contents(quantized.artifact).items():
+        assert not [part for part in here if part.encode() in data], name
+    for model in graphs(quantized.artifact).values():
+        parts = (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.initializer)
+        assert not any(part.doc_string for part in parts)
+        assert not any(part.metadata_props for part in parts)
+
+
+def test_exporting_again_gives_the_same_bytes(quantized: ExportReport, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    code = (
+        f"from sharcs_edge.export import export_bundle; export_bundle({str(tiny_bundle())!r}, 'again', target='rpi4')"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert contents(tmp_path / "again") == contents(quantized.artifact)
+
+
+def test_the_model_card(quantized: ExportReport) -> None:
+    card = (quantized.artifact / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# tiny-bert-")
+    assert "| 0.5 | 60.00% | 33.3% |" in card
+    assert "| routed | 62.50% |" in card
+    assert "- Source model: Tiny bert\n- Data: words\n" in card
+    assert "int8_dynamic, 75% of the linears" in card
+    assert "Not with onnxruntime ==1.21.0" in card
+
+
+def test_golden_rows_are_the_bundles_own_texts(quantized: ExportReport, tiny_bundle: TinyBundle) -> None:
+    golden = Golden.load(quantized.artifact / "golden.npz", quantized.manifest)
+    bundle = Bundle.open(tiny_bundle())
+    assert golden.texts[:, 0].tolist() == [example.text for example in bundle.examples]
+    assert len({int(mask.sum()) for mask in golden.tokens.attention_mask}) > 1
+    model = bundle.load_model()
+    for row in range(len(golden)):  # padded together, yet each as if alone
+        tokens = [torch.from_numpy(part) for part in golden.row(row) if part is not None]
+        with torch.inference_mode():
+            alone = model(*tokens, width=bundle_widths(model))
+        np.testing.assert_allclose(golden.router_logits[row], alone.router_logits[0].numpy(), atol=1e-5)
+        for index, tail in enumerate(alone.tails):
+            np.testing.assert_allclose(golden.logits[index, row], tail.logits[0].numpy(), atol=1e-5)
+    assert (golden.routes == golden.router_logits.argmax(axis=1)).all()
+
+
+def bundle_widths(model: Any) -> tuple[float, ...]:
+    return tuple(model.config.sharcs.widths)
+
+
+def test_pairs_keep_their_segments(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    path = tiny_bundle(text_inputs=2, widths=(1.0,))
+    report = export_bundle(path, tmp_path / "artifact", target="rpi4", quantization="none")
+    golden = Golden.load(tmp_path / "artifact" / "golden.npz", report.manifest)
+    assert golden.texts.shape == (24, 2)
+    assert golden.tokens.token_type_ids is not None and golden.tokens.token_type_ids.any()
+    assert Session.load(tmp_path / "artifact").predict(("kaba", "lofi mita")).reason == "only_width"
+
+
+def test_a_part_of_the_widths(quantized: ExportReport, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    report = export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4", widths=(1.0, 0.1666667))
+    assert report.manifest.widths == pytest.approx((1 / 6, 1.0))
+    assert report.manifest.family == quantized.manifest.family
+    assert set(contents(tmp_path / "artifact")) == FILES - {"tail_w050.onnx"}
+    whole = Golden.load(quantized.artifact / "golden.npz", quantized.manifest)
+    part = Golden.load(tmp_path / "artifact" / "golden.npz", report.manifest)
+    np.testing.assert_array_equal(part.router_logits, whole.router_logits[:, [0, 2]])
+    np.testing.assert_array_equal(part.logits, whole.logits[[0, 2]])
+    tail = "tail_w017.onnx"
+    assert (tmp_path / "artifact" / tail).read_bytes() == (quantized.artifact / tail).read_bytes()
+    assert "of which this artifact has a part" in (tmp_path / "artifact" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_trunk_without_linears_stays_float32(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    path = tiny_bundle("bert", trunk_layers=0)
+    report = export_bundle(path, tmp_path / "artifact", target="rpi4", widths=(1 / 6, 1.0))
+    assert report.manifest.trunk.quantization.recipe == "none"
+    assert {tail.quantization.recipe for tail in report.manifest.graphs[1:]} == {"int8_dynamic"}
+    assert {check.agreement for check in report.parity.routes} == {1.0}
+
+
+def test_a_plan_reads_no_weights_and_writes_nothing(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny_bundle(), tmp_path / "bundle")
+    (bundle / "model.safetensors").write_bytes(b"")
+    before = contents(tmp_path)
+    plan = plan_export(bundle, target="rpi4", widths=(0.5, 1.0))
+    assert contents(tmp_path) == before
+    assert [graph.file for graph in plan.graphs] == ["trunk.onnx", "tail_w050.onnx", "tail_w100.onnx"]
+    assert plan.to_dict()["quantization"]["recipe"] == "int8_dynamic"
+    assert plan_export(bundle, target="rpi4", quantization="none").to_dict()["quantization"] == {"recipe": "none"}
+
+
+def test_a_plans_sizes_are_those_of_the_files(quantized: ExportReport, tiny_bundle: TinyBundle) -> None:
+    """Tiny graphs are mostly nodes, so this looks at differences: one more unit of weight, one more byte."""
+    preset = Preset("int8_dynamic", "a test")
+    small, large = (_Wide(size) for size in (100, 200))
+    exporter_ = OnnxExporter()
+    grown = exporter_.estimate("tail", large, preset) - exporter_.estimate("tail", small, preset)
+    assert grown == 100 * 7 + 100 * 4  # int8 weights, float32 biases
+
+
+class _Wide(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(7, size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"widths": (0.3, 0.75, 1.0)}, WidthError, r"has no width 0\.3, 0\.75; it was trained with 0\.166667, 0\.5, 1"),
+        ({"widths": ()}, WidthError, "no widths given"),
+        ({"target": "rpi44"}, DeviceError, "did you mean rpi4"),
+        ({"backend": "onyx"}, DeviceError, 'no preset for the backend "onyx"'),
+    ],
+)
+def test_refusals_before_anything_is_written(
+    arguments: dict[str, Any], error: type[UsageError], message: str, tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        export_bundle(tiny_bundle(), tmp_path / "new" / "artifact", **({"target": "rpi4"} | arguments))
+    assert caught.value.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="not a complete bundle"):
+        export_bundle(tmp_path, tmp_path / "artifact", target="rpi4")
+
+
+def test_a_bundle_without_examples(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny_bundle(), tmp_path / "bundle")
+    (bundle / "examples.jsonl").write_text("")
+    with pytest.raises(ExportError, match="holds no examples"):
+        export_bundle(bundle, tmp_path / "artifact", target="rpi4")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_an_unknown_backend_names_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = EntryPoints([EntryPoint("onnx", "m:C", "g"), EntryPoint("tflite", "m:C", "g")])
+    monkeypatch.setattr(exporter, "entry_points", lambda group: installed)
+    with pytest.raises(UsageError, match="unknown backend 'onyx'; installed: onnx, tflite"):
+        exporter.load_exporter("onyx")
+
+
+def test_a_backend_without_its_libraries_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx_ir", None)
+    monkeypatch.delitem(sys.modules, "sharcs_edge_exporters.onnx", raising=False)
+    with pytest.raises(MissingDependencyError, match=r'onnx_ir.*: pip install "sharcs-edge\[export\]"'):
+        exporter.load_exporter("onnx")
+
+
+def test_graphs_over_two_gigabytes_are_refused() -> None:
+    with torch.device("meta"):
+        module = nn.Linear(30_000, 30_000)
+    with pytest.raises(
+        ExportError, match=r"tail_w100 has 3\.6 GB of float32 weights and an \.onnx file holds at most 2"
+    ):
+        OnnxExporter().estimate("tail_w100", module, Preset("none", "a test"))
+
+
+def tamper(monkeypatch: pytest.MonkeyPatch, method: str, file: str, initializer: str) -> None:
+    """Makes a step of the exporter write another weight than the model's."""
+    original = getattr(OnnxExporter, method)
+
+    def wrong(self: OnnxExporter, *arguments: Any) -> Any:
+        result = original(self, *arguments)
+        folder = arguments[1] if method == "export" else arguments[2]
+        model = onnx.load(folder / file)
+        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == initializer)
+        array = onnx.numpy_helper.to_array(tensor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array[::-1] * 5 + 1, initializer))
+        onnx.save(model, folder / file)
+        return result
+
+    monkeypatch.setattr(OnnxExporter, method, wrong)
+
+
+@pytest.mark.parametrize(
+    ("method", "widths", "file", "initializer", "message"),
+    [
+        (
+            "export",
+            (0.5,),
+            "tail_w050.onnx",
+            "head.classifier.bias",
+            r"float32 graphs, before any quantization, failed parity with torch: "
+            r"tail_w050: max abs logit difference \S+ > 1e-04 \(golden row \d+\)",
+        ),
+        ("export", (0.5, 1.0), "trunk.onnx", "router_output.bias", r"trunk: route agreement with torch 0\S* < 1 "),
+        (
+            "quantize",
+            (1.0,),
+            "tail_w100.onnx",
+            "head.classifier.bias",
+            r"the int8_dynamic artifact failed parity.*tail_w100",
+        ),
+    ],
+)
+def test_a_wrong_graph_fails_parity_and_leaves_nothing(
+    method: str,
+    widths: tuple[float, ...],
+    file: str,
+    initializer: str,
+    message: str,
+    tiny_bundle: TinyBundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tamper(monkeypatch, method, file, initializer)
+    with pytest.raises(ParityError, match=message) as caught:
+        export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4", widths=widths)
+    assert caught.value.exit_code == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_export_leaves_the_old_artifact(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    old = tmp_path / "artifact"
+    old.mkdir()
+    (old / "manifest.json").write_text("the old one")
+    seen: list[str] = []
+
+    def interrupt(step: str) -> None:
+        seen.append(step)
+        if step == "writing tail_w100":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(tiny_bundle(), old, target="rpi4", widths=(1.0,), overwrite=True, progress=interrupt)
+    assert seen[-2:] == ["writing trunk", "writing tail_w100"]
+    assert contents(tmp_path) == {"artifact/manifest.json": b"the old one"}
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if self.suffix == ".onnx":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SharcsEdgeError, match=f"cannot write {tmp_path / 'artifact'}: the disk is full") as caught:
+        export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4")
+    assert caught.value.exit_code == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_error_of_the_disk_is_a_sentence_too(
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, data: bytes) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(SharcsEdgeError, match=r"cannot write .*: Input/output error"):
+        export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_artifact_is_replaced_only_when_asked(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    output = tmp_path / "artifact"
+    output.mkdir()
+    (output / "manifest.json").write_text("the old one")
+    (output / "latency.json").write_text("measured on the old one")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="exists and is not empty"):
+        export_bundle(tiny_bundle(), output, target="rpi4", widths=(1.0,))
+    assert contents(tmp_path) == before
+    report = export_bundle(tiny_bundle(), output, target="rpi4", widths=(1.0,), overwrite=True)
+    assert set(contents(output)) == FILES - {"tail_w017.onnx", "tail_w050.onnx"}
+    assert report.artifact == output
+
+
+def test_overwriting_never_takes_other_files(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny_bundle(), tmp_path / "bundle")
+    before = contents(tmp_path)
+    for output in (bundle, tmp_path):
+        with pytest.raises(UsageError, match="holds the bundle"):
+            export_bundle(bundle, output, target="rpi4", overwrite=True)
+    with pytest.raises(UsageError, match="holds other files than an artifact's"):
+        export_bundle(tiny_bundle(), bundle, target="rpi4", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_int8_limits_grow_with_the_logits(quantized: ExportReport) -> None:
+    golden = Golden.load(quantized.artifact / "golden.npz", quantized.manifest)
+    largest = float(np.abs(golden.logits).max())
+    for scale, expected in ((1.0, largest), (10.0, 10 * largest), (1e-3, 1.0)):
+        tolerance = tolerance_of("int8_dynamic", dataclasses.replace(golden, logits=golden.logits * np.float32(scale)))
+        assert tolerance.logits == pytest.approx(expected / 4, rel=0.05)
+    assert tolerance_of("none", golden) == Tolerance(1e-4, 1.0, 1.0)
