@@ -1,0 +1,68 @@
+"""Predictions, one line each, as soon as they are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+
+from sharcs_edge.render._json import write_json
+from sharcs_edge_runtime.session import Prediction
+from sharcs_edge_runtime.tokenization import Text
+
+_LONGEST_LABEL = 28
+_NARROWEST_TEXT = 16
+_HEADER = f"  {'score':>5}  {'width':>5}  {'route':<10}  {'ms':>7}  "
+
+
+class JsonLines:
+    """One JSON object per line: the input, the prediction, and the score of every label by its name."""
+
+    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+        self._stream = stream
+        self._labels = labels
+
+    def print(self, text: Text, prediction: Prediction) -> None:
+        record: dict[str, Any] = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
+        record |= prediction.to_dict()
+        record["scores"] = dict(zip(self._labels, prediction.scores, strict=True))
+        write_json(record, self._stream)
+
+
+class PredictionTable:
+    """Aligned columns. Lines are printed one by one, so their widths follow from the labels alone."""
+
+    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+        self._stream = stream
+        self._label_size = min(max(map(cell_len, [*labels, "label"])), _LONGEST_LABEL)
+        self._text_size = max(Console(file=stream).width - self._label_size - len(_HEADER), _NARROWEST_TEXT)
+        self._has_header = False
+
+    def print(self, text: Text, prediction: Prediction) -> None:
+        if not self._has_header:
+            self._line(set_cell_size("label", self._label_size) + _HEADER + "text")
+            self._has_header = True
+        route = f"{prediction.width:5.3g}  {prediction.reason:<10}"
+        numbers = f"  {prediction.score:5.3f}  {route}  {prediction.milliseconds:7.2f}  "
+        shown = text if isinstance(text, str) else " | ".join(text)
+        self._line(_fit(prediction.label, self._label_size) + numbers + _fit(shown, self._text_size).rstrip())
+
+    def _line(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+def _fit(text: str, size: int) -> str:
+    """``text`` in exactly ``size`` terminal cells. What a terminal would act upon, such as escapes, becomes a space."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return set_cell_size(plain, size) if cell_len(plain) <= size else set_cell_size(plain, size - 1) + "…"
+
+
+def render_summary(answers: Sequence[tuple[float, float]]) -> str:
+    """One sentence about the (width, milliseconds) of all answers."""
+    counts = Counter(width for width, _ in answers)
+    shares = ", ".join(f"{counts[width] / len(answers):.1%} at width {width:g}" for width in sorted(counts))
+    mean = sum(milliseconds for _, milliseconds in answers) / len(answers)
+    return f"{len(answers):,} texts: {shares}; mean {mean:.2f} ms"
