@@ -33,7 +33,7 @@ def interrupt(words: list[str], at: str) -> str:
                 break
         else:
             pytest.fail(f"{at!r} was never said: {said}")
-        time.sleep(0.2)
+        time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait() == 1, rest
@@ -65,7 +65,7 @@ def test_export_leaves_the_old_artifact(bundle: Path, artifact: Path, tmp_path: 
         interrupt(words, at=step)
         assert list(tmp_path.iterdir()) == []
     shutil.copytree(artifact, output)
-    interrupt(words, at="checking the artifact against torch")
+    interrupt(words, at="quantizing")
     assert {path.name: path.read_bytes() for path in output.iterdir()} == {
         path.name: path.read_bytes() for path in artifact.iterdir()
     }
