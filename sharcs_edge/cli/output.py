@@ -27,9 +27,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def talk(message: str, style: str = "") -> None:
-    """One line on stderr, never wrapped or taken for markup."""
-    Console(stderr=True, highlight=False).print(Text(message, style=style), soft_wrap=True)
+def talk(message: str, style: str = "", console: Console | None = None) -> None:
+    """One line on stderr, never wrapped or taken for markup; above the bar of ``console`` where it shows one."""
+    (console or Console(stderr=True)).print(Text(message, style=style), soft_wrap=True)
 
 
 def emit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,9 +123,10 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     request = run.TrainRequest(model, dataset, data, plan, options, output, resume, overwrite)
-    bar = ProgressBar(Console(stderr=True))
+    console = Console(stderr=True)
+    bar = ProgressBar(console)
     try:
-        bundle = run.train(request, [bar], talk)
+        bundle = run.train(request, [bar], partial(talk, console=console))
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(request.partial)) from None
     finally:

@@ -103,8 +103,8 @@ def export_bundle(
     start = perf_counter()
     plan = plan_export(bundle_path, target=target, widths=widths, backend=backend, quantization=quantization)
     final = Path(output)
-    _check_output(final, plan.bundle)
     try:
+        _check_output(final, plan.bundle)
         with staged_folder(final, overwrite) as staging:
             manifest, parity, float_parity = _build(plan, staging, progress or (lambda message: None))
     except OSError as error:

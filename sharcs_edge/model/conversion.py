@@ -110,7 +110,7 @@ def configure(source: PreTrainedConfig, plan: SharcsConfig) -> SharcsEncoderConf
     head_dropout = getattr(source, row.head_dropout, None)
     config = SharcsEncoderConfig(
         architecture=row.model_type,
-        source_config=source.to_dict(),
+        source_config={key: value for key, value in source.to_dict().items() if key != "_name_or_path"},
         vocab_size=source.vocab_size,
         position_offset=source.pad_token_id + 1 if row.counts_padding else 0,
         head_activation=row.head_activation,

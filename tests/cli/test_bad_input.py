@@ -92,12 +92,15 @@ def test_very_long_texts(cli: Cli, artifact: Path, source: Path, tmp_path: Path)
     assert outcome.code == 0, outcome.err
 
 
-def test_existing_outputs_are_left_alone(cli: Cli, source: Path, data: Path, bundle: Path, tmp_path: Path) -> None:
+def test_existing_outputs_are_left_alone(
+    cli: Cli, source: Path, data: Path, bundle: Path, artifact: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "mine.txt").write_text("keep")
     cli("train", "--model", source, "--data", data, "--output", folder).failed(2, "exists", "--overwrite")
-    cli("export", bundle, "--target", "rpi4", "--output", folder).failed(2, "exists", "overwritten")
+    cli("export", bundle, "--target", "rpi4", "--output", folder).failed(2, str(folder), "another folder")
+    cli("export", bundle, "--target", "rpi4", "--output", artifact).failed(2, "exists", "overwritten")
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]
 
 
