@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sharcs_edge.cli.options import ArtifactArgument, FormatOption, PairColumnOption, TextColumnOption, ThreadsOption
-from sharcs_edge.cli.output import Format, emit, talk
+from sharcs_edge.cli.output import Format, emit, open_output, talk
 from sharcs_edge.cli.rows import read_rows
 from sharcs_edge.data import Columns
 from sharcs_edge.errors import UsageError
@@ -43,9 +42,10 @@ def profile(
 
     Example: `sharcs-edge profile artifact/ --data demo --output profile.json`
     """
+    from sharcs_edge.render._json import write_json
     from sharcs_edge.render.profile import render_profile
     from sharcs_edge_runtime import profile as profiler
-    from sharcs_edge_runtime.artifact import Artifact, write_file_atomically
+    from sharcs_edge_runtime.artifact import Artifact
 
     settings = profiler.Settings(_parse_lengths(lengths), threads, min_samples, min_seconds)
     texts = None
@@ -55,7 +55,8 @@ def profile(
         texts = profiler.Texts(tuple(row.inputs for _, row in rows), Path(data).name)
     record = profiler.profile(artifact, texts, settings, talk)
     if output is not None:
-        write_file_atomically(output, json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n")
+        with open_output(output) as stream:
+            write_json(record, stream)
     emit(record, form, table=lambda: render_profile(record))
 
 

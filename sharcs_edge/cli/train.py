@@ -115,6 +115,7 @@ def train(
     for note in dataset.notes:
         talk(note)
     with requires_extra("train", "train"):
+        import accelerate  # noqa: F401  transformers asks for it when training begins
         import torch
         from rich.console import Console
 

@@ -16,17 +16,10 @@ _VARIES = "varies"
 
 def render_devices(profiles: Iterable[DeviceProfile]) -> RenderableType:
     """One line per profile."""
-    table = Table("name", "device", "ISA", "cores", "RAM", "int8 kernel", "ONNX preset", box=box.SIMPLE_HEAD)
+    table = Table("name", "device", "ISA", "RAM", "int8 kernel", box=box.SIMPLE_HEAD)
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for profile in profiles:
-        preset = profile.presets.get("onnx")
-        facts = (
-            profile.title,
-            profile.isa.base,
-            _cores_in_short(profile.cores),
-            _ram(profile.memory),
-            profile.kernels.int8,
-            _preset(preset) if preset else "-",
-        )
+        facts = (profile.title, profile.isa.base, _ram(profile.memory), profile.kernels.int8)
         table.add_row(Text(profile.name, style="bold"), *map(Text, facts))
     return table
 

@@ -28,7 +28,8 @@ class ProgressBar(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.progress.update(self.task, total=state.max_steps, completed=state.global_step)
-        self.progress.start()
+        if self.console.is_terminal:
+            self.progress.start()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.progress.update(self.task, completed=state.global_step)
@@ -60,4 +61,5 @@ class ProgressBar(TrainerCallback):
         self.console.print(f"epoch {state.epoch or 0:.0f}: dev accuracy {accuracies}")
 
     def close(self) -> None:
-        self.progress.stop()
+        if self.progress.live.is_started:  # stopping ends with a line, also where nothing was drawn
+            self.progress.stop()
