@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -58,10 +58,6 @@ def _facts(profile: DeviceProfile) -> list[tuple[str, str, str, str | None]]:
 def _cores(kind: Cores) -> str:
     clock = "" if kind.max_mhz is None else f", up to {kind.max_mhz} MHz"
     return f"{kind.count} x {kind.part}{clock}"
-
-
-def _cores_in_short(kinds: Sequence[Cores]) -> str:
-    return "\n".join(f"{kind.count} x {kind.part}" for kind in kinds) or _VARIES
 
 
 def _ram(memory: Memory | None) -> str:

@@ -29,9 +29,9 @@ def _shipped_profiles_only(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_list_has_every_target_with_what_tells_them_apart() -> None:
     text = shown(render_devices(list_devices()))
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    assert all(word in lines["rpi4"] for word in ("Raspberry Pi 4", "4 x Cortex-A72", "1, 2, 4, 8 GB", "NEON SMULL"))
+    assert all(word in lines["rpi4"] for word in ("Raspberry Pi 4", "armv8.0-a", "1, 2, 4, 8 GB", "NEON SMULL"))
     assert "UDOT" in lines["rpi5"]
-    assert all(word in lines["x86-64"] for word in ("varies", "7 bits"))
+    assert "varies" in lines["x86-64"]
     assert "0.5, 1 GB" in text
 
 
