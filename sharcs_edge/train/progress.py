@@ -53,12 +53,13 @@ class ProgressBar(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
+        metrics = metrics or {}
         accuracies = "  ".join(
             f"{name.removeprefix('eval_accuracy_')} {value:.2%}"
-            for name, value in (metrics or {}).items()
+            for name, value in metrics.items()
             if name.startswith("eval_accuracy_")
         )
-        self.console.print(f"epoch {state.epoch or 0:.0f}: dev accuracy {accuracies}")
+        self.console.print(f"epoch {metrics.get('eval_epoch', 0):.0f}: dev accuracy {accuracies}")
 
     def close(self) -> None:
         if self.progress.live.is_started:  # stopping ends with a line, also where nothing was drawn

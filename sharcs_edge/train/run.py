@@ -135,14 +135,14 @@ def _finish(
         with torch.no_grad():
             model.router.output.bias.add_(torch.from_numpy(offsets))
     summary = outputs.summary(outputs.routes(offsets))
-    say(f"best epoch by dev: {best['epoch']:.0f}")
+    say(f"best epoch by dev: {best['eval_epoch']:.0f}")
     record = {
         "sharcs_edge": __version__,
         **request.identity(),
         "data": request.data_name,
         "data_notes": list(request.data.notes),
         "samples": {"train": len(request.data.train), "dev": len(request.data.dev)},
-        "best_epoch": int(best["epoch"]),
+        "best_epoch": int(best["eval_epoch"]),
         "router_offsets": offsets.tolist(),
         "dev": summary,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},

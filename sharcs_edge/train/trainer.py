@@ -94,6 +94,7 @@ class SharcsTrainer(Trainer):
             f"eval_accuracy_w{width:g}": accuracy
             for width, accuracy in zip(self.widths, summary["accuracy"], strict=True)
         }
+        metrics["eval_epoch"] = self.epoch_index + 1  # Trainer's own count assumes epochs of equal length
         metrics["eval_routed_accuracy"] = summary["routed_accuracy"]
         metrics["eval_mean_accuracy"] = float(np.mean(summary["accuracy"]))
         self.log(metrics)
@@ -128,8 +129,7 @@ class SharcsTrainer(Trainer):
         staged = folder.with_name(f"{BEST_FOLDER}.new")
         shutil.rmtree(staged, ignore_errors=True)
         self.nested.save_pretrained(staged)
-        record = {"epoch": self.epoch_index + 1, **metrics}
-        (staged / BEST_FILE).write_text(json.dumps(record), encoding="utf-8")
+        (staged / BEST_FILE).write_text(json.dumps(dict(metrics)), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
 
