@@ -4,7 +4,7 @@ For each seed: plain fine-tuning and a nested-width training on the same samples
 `sharcs_edge.train`; model selection on dev; every row is measured on test, once. Plain fine-tuning is the same code
 with the single width 1.0: cross-entropy and nothing else.
 
-    python benchmarks/widths.py --data ../shared/data/sst2 --max-train-samples 20000 --epochs 2 --seeds 0,1,2
+    python benchmarks/widths.py --data sst2 --max-train-samples 20000 --epochs 2 --seeds 0,1,2
 
 Finished runs are kept in the work folder and not repeated; an interrupted one is resumed.
 """
