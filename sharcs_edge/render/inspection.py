@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sharcs_edge.inspection import MACS_TOKENS, Summary
@@ -18,7 +18,7 @@ _MACS = f"MACs M at {MACS_TOKENS} tokens"
 
 def render_inspection(summary: Summary) -> RenderableType:
     """Facts, the trunk and the tails with their compute, the files with their sizes."""
-    facts = Table.grid(padding=(0, 2))
+    facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))  # a path is shown whole
     for name, fact in _facts(summary):
         facts.add_row(name, Text(fact))
     if summary.kind == "artifact":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 Record = Mapping[str, Any]
@@ -29,7 +29,7 @@ def _heading(record: Record) -> RenderableType:
     device, runtime, settings = record["device"], record["runtime"], record["settings"]
     parts = device["cpu"]
     cpu = parts if isinstance(parts, str) else ", ".join(f"{part['count']} x {part['part']}" for part in parts)
-    facts = Table.grid(padding=(0, 2))
+    facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))
     for name, fact in (
         ("artifact", f"{record['artifact']['name']} (for {record['artifact']['target']})"),
         ("machine", f"{device['model']}, {cpu}, {_clock(record)}"),
