@@ -23,6 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from sharcs_edge.errors import TrainingError
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 from sharcs_edge.train.dataset import Collator, TokenizedSplit
 from sharcs_edge.train.metrics import planned_steps, run_all_widths
@@ -89,6 +90,11 @@ class SharcsTrainer(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         outputs = run_all_widths(self.nested, self.dev_split, self.pad_id)
+        if not np.isfinite(outputs.logits).all():
+            raise TrainingError(
+                "training diverged: the model's answers on dev are not numbers; train again with --overwrite and a "
+                f"--learning-rate below {self.options.learning_rate:g}"
+            )
         summary = outputs.summary(outputs.routes())
         metrics = {
             f"eval_accuracy_w{width:g}": accuracy

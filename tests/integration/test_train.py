@@ -16,12 +16,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
 
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.data import load_data
-from sharcs_edge.errors import BundleError, UsageError
+from sharcs_edge.errors import BundleError, TrainingError, UsageError
 from sharcs_edge.train.metrics import run_all_widths
 from sharcs_edge.train.options import TrainOptions
 from sharcs_edge.train.run import TrainRequest, train
@@ -216,6 +216,17 @@ def test_recorded_dev_quality_is_that_of_the_saved_model(source: Path, data: Pat
     summary = outputs.summary(outputs.routes())
     assert summary["accuracy"] == bundle.record["dev"]["accuracy"]
     assert summary["shares"] == bundle.record["dev"]["shares"]
+
+
+def test_a_training_that_diverges_says_so_and_writes_no_bundle(source: Path, data: Path, tmp_path: Path) -> None:
+    class Diverge(TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            with torch.no_grad():
+                next(iter(kwargs["model"].parameters())).fill_(float("nan"))
+
+    with pytest.raises(TrainingError, match=r"diverged.*--learning-rate below 0\.002"):
+        train(request(source, data, tmp_path / "bundle", epochs=1), [Diverge()])
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_an_existing_output_is_left_alone(source: Path, data: Path, tmp_path: Path) -> None:
