@@ -12,24 +12,37 @@ from sharcs_edge.errors import UsageError, WidthError
 from sharcs_edge_runtime.manifest import WIDTH_TOLERANCE, find_width, format_widths
 
 WidthDims = Literal["inner", "all"]
+WidthShape = Literal["even", "rising"]
+InputReduction = Literal["leading", "learned"]
 EntryNorm = Literal["narrow", "every"]
 
 ROUTER_HIDDEN_SIZE = 1024  # as published (METHOD: Linear(D, 1024) -> ReLU -> Linear(1024, widths))
 
 
 @dataclass(frozen=True)
-class WidthSlice:
-    """The leading block of every tail tensor that one width uses.
+class LayerSlice:
+    """The leading block of one layer's tensors: ``heads`` attention heads (their size never changes), ``hidden``
+    dimensions of the residual stream, ``intermediate`` FFN neurons; ``norm`` is the index of its LayerNorms."""
 
-    ``hidden`` is the residual stream's size, ``heads`` the number of attention heads (their size never
-    changes), ``intermediate`` the number of FFN neurons.
-    """
-
-    index: int
-    width: float
+    norm: int
     heads: int
     hidden: int
     intermediate: int
+
+
+@dataclass(frozen=True)
+class WidthSlice:
+    """What one width uses of the tail: its residual size and the block of every tail layer, in order."""
+
+    index: int
+    width: float
+    hidden: int
+    layers: tuple[LayerSlice, ...]
+
+    @property
+    def heads(self) -> int:
+        """Attention heads over all tail layers."""
+        return sum(layer.heads for layer in self.layers)
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,12 @@ class SharcsConfig:
         trunk_layers: layers before the router; 0 routes from the embeddings.
         width_dims: ``inner`` shrinks heads and FFN only, the residual stream keeps its size; ``all`` also
             shrinks the residual stream, as published.
+        width_shape: ``even`` keeps the same share of every tail layer; ``rising`` makes a narrow width grow with depth,
+            from half its share in the first tail layer to one and a half in the last (MatFormer, arXiv 2310.07707).
+        input_reduction: with ``all``, what enters a narrow tail: the ``leading`` dimensions of the trunk's output, or a
+            ``learned`` weighted sum over groups of adjacent ones, which begins as their mean.
+        token_keep: share of the tokens that a narrow tail passes on behind each of its layers: those that the others
+            attended to most, and always the first. 1 keeps all. The full width never drops tokens.
         entry_norm: with ``all``, which tails start with a width-private LayerNorm: the ``narrow`` ones, so that
             the full width stays exactly the original encoder, or ``every`` one, as published.
         router_hidden_size: units of the router's hidden layer.
@@ -52,6 +71,9 @@ class SharcsConfig:
     widths: tuple[float, ...] = (0.25, 0.5, 1.0)
     trunk_layers: int = 1
     width_dims: WidthDims = "inner"
+    width_shape: WidthShape = "even"
+    input_reduction: InputReduction = "leading"
+    token_keep: float = 1.0
     entry_norm: EntryNorm = "narrow"
     router_hidden_size: int = ROUTER_HIDDEN_SIZE
 
@@ -64,43 +86,64 @@ class SharcsConfig:
             )
         if self.trunk_layers < 0:
             raise UsageError(f"trunk_layers is {self.trunk_layers}; expected 0 or more")
-        if self.width_dims not in get_args(WidthDims):
-            raise UsageError(f"width_dims is {self.width_dims!r}; expected one of {', '.join(get_args(WidthDims))}")
-        if self.entry_norm not in get_args(EntryNorm):
-            raise UsageError(f"entry_norm is {self.entry_norm!r}; expected one of {', '.join(get_args(EntryNorm))}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in get_args(choices):
+                raise UsageError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(choices))}")
+        if self.input_reduction != "leading" and self.width_dims != "all":
+            raise UsageError(
+                'input_reduction "learned" needs width_dims "all": with "inner" the residual stream is whole'
+            )
+        if not 0.1 <= self.token_keep <= 1.0:
+            raise UsageError(f"token_keep is {self.token_keep:g}; expected a share from 0.1 to 1")
         if self.router_hidden_size < 1:
             raise UsageError(f"router_hidden_size is {self.router_hidden_size}; expected 1 or more")
 
-    def slices(self, heads: int, hidden: int, intermediate: int) -> tuple[WidthSlice, ...]:
-        """The blocks of an encoder with these full sizes, one per width, rounded to whole heads.
+    def slices(self, heads: int, hidden: int, intermediate: int, layers: int) -> tuple[WidthSlice, ...]:
+        """The blocks of an encoder of ``layers`` layers with these full sizes, one per width, in whole heads.
 
         Raises:
-            WidthError: two widths round to the same number of heads.
+            WidthError: two widths round to the same number of heads, or do not divide the residual stream evenly.
         """
-        head_size = hidden // heads
         slices = []
         for index, width in enumerate(self.widths):
             kept = max(1, round(width * heads))
-            slices.append(
-                WidthSlice(
-                    index=index,
-                    width=width,
-                    heads=kept,
-                    hidden=kept * head_size if self.width_dims == "all" else hidden,
-                    intermediate=max(1, round(intermediate * kept / heads)),
+            narrow_hidden = kept * (hidden // heads) if self.width_dims == "all" else hidden
+            if self.input_reduction == "learned" and hidden % narrow_hidden:
+                raise WidthError(
+                    f"width {width:g} keeps {narrow_hidden} of {hidden} dimensions, which are not whole groups; with "
+                    "input_reduction learned use widths such as 1/4 or 1/2"
                 )
-            )
+            blocks = [
+                LayerSlice(index, kept, narrow_hidden, max(1, round(intermediate * kept / heads)))
+                for kept in self._heads_by_layer(width, heads, layers - self.trunk_layers)
+            ]
+            slices.append(WidthSlice(index, width, narrow_hidden, tuple(blocks)))
         for narrow, wide in pairwise(slices):
             if narrow.heads == wide.heads:
+                counts = " and ".join(str(count) for count in sorted({layer.heads for layer in wide.layers}))
                 raise WidthError(
-                    f"widths {narrow.width:g} and {wide.width:g} both round to {wide.heads} of {heads} attention "
-                    f"heads; choose widths at least 1/{heads} apart"
+                    f"widths {narrow.width:g} and {wide.width:g} both round to {counts} of {heads} attention heads; "
+                    f"choose widths at least 1/{heads} apart"
                 )
         return tuple(slices)
+
+    def _heads_by_layer(self, width: float, heads: int, tail_layers: int) -> list[int]:
+        if self.width_shape == "even" or width == 1.0 or tail_layers == 1:
+            return [max(1, round(width * heads))] * tail_layers
+        rising = [0.5 + layer / (tail_layers - 1) for layer in range(tail_layers)]
+        return [min(heads, max(1, round(width * heads * factor))) for factor in rising]
 
     def index_of(self, width: float) -> int:
         """Position of ``width`` in ``widths``. Raises WidthError naming the widths that are there."""
         return find_width(self.widths, width)
+
+
+_CHOICES = {
+    "width_dims": WidthDims,
+    "width_shape": WidthShape,
+    "input_reduction": InputReduction,
+    "entry_norm": EntryNorm,
+}
 
 
 def check_widths(widths: Sequence[float]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from transformers import PreTrainedConfig
 
-from sharcs_edge.config import EntryNorm, SharcsConfig, WidthDims, WidthSlice
+from sharcs_edge.config import LayerSlice, SharcsConfig, WidthSlice
 
 
 class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # partly typed upstream
@@ -40,30 +41,26 @@ class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  #
     widths: list[float] | None = None
     trunk_layers: int = 1
     width_dims: str = "inner"
+    width_shape: str = "even"
+    input_reduction: str = "leading"
+    token_keep: float = 1.0
     entry_norm: str = "narrow"
     router_hidden_size: int = 1024
 
     @property
     def sharcs(self) -> SharcsConfig:
         """The width plan, validated."""
-        width_dims: WidthDims = self.width_dims  # type: ignore[assignment]  # SharcsConfig checks the value
-        entry_norm: EntryNorm = self.entry_norm  # type: ignore[assignment]
-        return SharcsConfig(
-            widths=tuple(self.widths or (1.0,)),
-            trunk_layers=self.trunk_layers,
-            width_dims=width_dims,
-            entry_norm=entry_norm,
-            router_hidden_size=self.router_hidden_size,
-        )
+        plan: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(SharcsConfig)}
+        return SharcsConfig(**plan | {"widths": tuple(self.widths or (1.0,))})
 
     @property
     def slices(self) -> tuple[WidthSlice, ...]:
-        return self.sharcs.slices(self.num_heads, self.hidden_size, self.intermediate_size)
+        return self.sharcs.slices(self.num_heads, self.hidden_size, self.intermediate_size, self.num_layers)
 
     @property
-    def full(self) -> WidthSlice:
-        """The whole tensors; also the slice every trunk layer runs at."""
-        return self.slices[-1]
+    def trunk_slice(self) -> LayerSlice:
+        """The whole tensors, which every trunk layer runs."""
+        return LayerSlice(0, self.num_heads, self.hidden_size, self.intermediate_size)
 
     @property
     def head_size(self) -> int:
@@ -82,6 +79,10 @@ class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  #
     def uses_token_types(self) -> bool:
         """Whether segment ids are an input; with a single segment they carry no information."""
         return self.token_types > 1
+
+    def drops_tokens(self, width: WidthSlice) -> bool:
+        """Narrow widths only: the full one stays exactly the original encoder."""
+        return self.token_keep < 1.0 and width.width < 1.0
 
     def has_entry_norm(self, width: WidthSlice) -> bool:
         if self.width_dims != "all":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def to_hugging_face(nested: SharcsForSequenceClassification) -> PreTrainedModel:
     """
     config = nested.config
     row = architecture_of(config.architecture)
-    if config.has_entry_norm(config.full):
+    if config.has_entry_norm(config.slices[-1]):
         raise BundleError(
             'a model with entry_norm="every" has a LayerNorm before its full width that transformers models lack; '
             'train with entry_norm="narrow" to save back'
@@ -117,14 +118,10 @@ def configure(source: PreTrainedConfig, plan: SharcsConfig) -> SharcsEncoderConf
         head_dropout=sizes["hidden_dropout"] if head_dropout is None else head_dropout,
         initializer_range=source.initializer_range,
         pad_token_id=source.pad_token_id,
-        widths=list(plan.widths),
-        trunk_layers=plan.trunk_layers,
-        width_dims=plan.width_dims,
-        entry_norm=plan.entry_norm,
-        router_hidden_size=plan.router_hidden_size,
         id2label=source.id2label,
         label2id=source.label2id,
         **sizes,
+        **asdict(plan) | {"widths": list(plan.widths)},
     )
     config.slices  # noqa: B018  raises WidthError for widths that round to the same heads
     return config

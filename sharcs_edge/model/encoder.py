@@ -13,6 +13,7 @@ from sharcs_edge.config import WidthSlice
 from sharcs_edge.model.configuration import SharcsEncoderConfig
 from sharcs_edge.model.layers import ClassificationHead, Embeddings, EncoderLayer, attention_bias
 from sharcs_edge.model.router import Router
+from sharcs_edge.model.tail import Entry, LearnedEntry, run_layers
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ class SharcsForSequenceClassification(PreTrainedModel):
             )
             for index in range(config.num_layers)
         )
+        self.entries = nn.ModuleList(
+            LearnedEntry(config.hidden_size, width.hidden)
+            if config.input_reduction == "learned" and width.hidden < config.hidden_size
+            else Entry(width.hidden)
+            for width in self.slices
+        )
         self.entry_norms = nn.ModuleList(
             nn.LayerNorm(width.hidden, eps=config.norm_eps) if config.has_entry_norm(width) else nn.Identity()
             for width in self.slices
@@ -101,22 +108,15 @@ class SharcsForSequenceClassification(PreTrainedModel):
         hidden = self.embeddings(input_ids, token_type_ids)
         bias = attention_bias(attention_mask, hidden.dtype)
         for layer in self.layers[: self.config.trunk_layers]:
-            hidden = layer(hidden, bias, self.config.full)
+            hidden, _ = layer(hidden, bias, self.config.trunk_slice)
         return hidden, self.router(hidden.detach() if detach_router else hidden, attention_mask)
 
     def tail(self, hidden: Tensor, attention_mask: Tensor, width: WidthSlice) -> TailOutput:
         """Trunk output (batch, tokens, hidden) -> the answer of one width."""
-        bias = attention_bias(attention_mask, hidden.dtype)
-        x = self.entry_norms[width.index](hidden[..., : width.hidden])
-        states = []
-        layers = self.layers[self.config.trunk_layers :]
-        for index, layer in enumerate(layers):
-            # The head reads the first token alone: the last layer computes no other (same logits, fewer MACs).
-            last = index == len(layers) - 1
-            x = layer(x, bias, width, first_token_only=last)
-            if not last:
-                states.append(x)
-        return TailOutput(self.head(x, width), tuple(states))
+        x = self.entry_norms[width.index](self.entries[width.index](hidden))
+        keep = self.config.token_keep if self.config.drops_tokens(width) else 1.0
+        x, states = run_layers(self.layers[self.config.trunk_layers :], width.layers, x, attention_mask, keep)
+        return TailOutput(self.head(x), tuple(states))
 
     def forward(
         self,

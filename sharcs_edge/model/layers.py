@@ -1,6 +1,6 @@
 """Transformer layers whose weights hold several nested widths.
 
-Every function takes the width as an argument (a :class:`WidthSlice`); no module remembers one.
+Every layer takes its block as an argument (a :class:`LayerSlice`); no module remembers one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
-from sharcs_edge.config import WidthSlice
+from sharcs_edge.config import LayerSlice
 
 
 def sliced_linear(linear: nn.Linear, x: Tensor, out_features: int, in_features: int) -> Tensor:
@@ -37,25 +37,45 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(hidden, heads * head_size)
         self.output = nn.Linear(heads * head_size, hidden)
 
-    def forward(self, x: Tensor, bias: Tensor, width: WidthSlice, first_token_only: bool = False) -> Tensor:
-        """(batch, tokens, hidden) -> the same shape, or (batch, 1, hidden) for the first token's query alone."""
-        size = width.heads * self.head_size
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        block: LayerSlice,
+        first_token_only: bool = False,
+        query_weights: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attends over all tokens of ``x`` (batch, tokens, hidden).
+
+        Args:
+            first_token_only: only the first token asks.
+            query_weights: (batch, tokens); asks for the attention received, with these weights of the asking tokens.
+
+        Returns:
+            (batch, tokens, hidden), or (batch, 1, hidden) for the first token alone; and (batch, tokens) the attention
+            that each token received, summed over heads and asking tokens, where asked for.
+        """
+        size = block.heads * self.head_size
 
         def heads(linear: nn.Linear, source: Tensor) -> Tensor:
-            projected = sliced_linear(linear, source, size, width.hidden)
+            projected = sliced_linear(linear, source, size, block.hidden)
             batch, tokens, _ = projected.shape
             # (batch, tokens, heads * head_size) -> (batch, heads, tokens, head_size)
-            return projected.view(batch, tokens, width.heads, self.head_size).transpose(1, 2)
+            return projected.view(batch, tokens, block.heads, self.head_size).transpose(1, 2)
 
-        context = F.scaled_dot_product_attention(
-            heads(self.query, x[:, :1] if first_token_only else x),
-            heads(self.key, x),
-            heads(self.value, x),
-            attn_mask=bias,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        query = heads(self.query, x[:, :1] if first_token_only else x)
+        key, value = heads(self.key, x), heads(self.value, x)
+        dropout = self.dropout if self.training else 0.0
+        received = None
+        if query_weights is None:
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        else:
+            scores = (query * self.head_size**-0.5) @ key.transpose(2, 3) + bias
+            probabilities = scores.softmax(dim=-1)  # (batch, heads, tokens, tokens)
+            received = (probabilities.sum(dim=1) * query_weights[:, :, None]).sum(dim=1)
+            context = F.dropout(probabilities, dropout) @ value
         # (batch, heads, tokens, head_size) -> (batch, tokens, heads * head_size)
-        return sliced_linear(self.output, context.transpose(1, 2).flatten(2), width.hidden, size)
+        return sliced_linear(self.output, context.transpose(1, 2).flatten(2), block.hidden, size), received
 
 
 class EncoderLayer(nn.Module):
@@ -86,16 +106,22 @@ class EncoderLayer(nn.Module):
         self.activation = ACT2FN[activation]
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, width: WidthSlice, first_token_only: bool = False) -> Tensor:
-        """(batch, tokens, width.hidden) -> same, or (batch, 1, width.hidden) if only the first token is read later."""
-        norm = width.index if len(self.attention_norms) > 1 else 0
-        attended = self.dropout(self.attention(x, bias, width, first_token_only))
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        block: LayerSlice,
+        first_token_only: bool = False,
+        query_weights: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(batch, tokens, block.hidden) -> same, or (batch, 1, block.hidden) if only the first token is read later;
+        and the attention received, as :meth:`SelfAttention.forward` has it."""
+        attended, received = self.attention(x, bias, block, first_token_only, query_weights)
         residual = x[:, :1] if first_token_only else x
-        x = self.attention_norms[norm](residual + attended)
-        inner = self.activation(sliced_linear(self.up, x, width.intermediate, width.hidden))
-        outer = self.dropout(sliced_linear(self.down, inner, width.hidden, width.intermediate))
-        normed: Tensor = self.output_norms[norm](x + outer)
-        return normed
+        x = self.attention_norms[block.norm](residual + self.dropout(attended))
+        inner = self.activation(sliced_linear(self.up, x, block.intermediate, block.hidden))
+        outer = self.dropout(sliced_linear(self.down, inner, block.hidden, block.intermediate))
+        return self.output_norms[block.norm](x + outer), received
 
 
 class Embeddings(nn.Module):
@@ -148,8 +174,8 @@ class ClassificationHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(dense_size, labels)
 
-    def forward(self, x: Tensor, width: WidthSlice) -> Tensor:
-        """(batch, tokens, width.hidden) -> logits (batch, labels)."""
-        pooled = self.activation(sliced_linear(self.dense, x[:, 0], self.dense.out_features, width.hidden))
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, tokens, hidden of the width) -> logits (batch, labels)."""
+        pooled = self.activation(sliced_linear(self.dense, x[:, 0], self.dense.out_features, x.shape[-1]))
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from sharcs_edge.config import WidthSlice
+from sharcs_edge.config import LayerSlice, WidthSlice
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 from sharcs_edge.model.layers import ClassificationHead, EncoderLayer, attention_bias
+from sharcs_edge.model.tail import run_layers
 
 
 class Trunk(nn.Module):
@@ -20,7 +23,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.embeddings = model.embeddings
         self.layers = model.layers[: model.config.trunk_layers]
-        self.full = model.config.full
+        self.block = model.config.trunk_slice
         self.router = model.router
         kept = [width.index for width in widths]
         self.router_output = narrow_linear(
@@ -33,7 +36,7 @@ class Trunk(nn.Module):
         hidden = self.embeddings(input_ids, token_type_ids)
         bias = attention_bias(attention_mask, hidden.dtype)
         for layer in self.layers:
-            hidden = layer(hidden, bias, self.full)
+            hidden, _ = layer(hidden, bias, self.block)
         return hidden, self.router_output(self.router.features(hidden, attention_mask))
 
 
@@ -43,10 +46,15 @@ class Tail(nn.Module):
     def __init__(self, model: SharcsForSequenceClassification, width: WidthSlice) -> None:
         super().__init__()
         config = model.config
-        # The cut-out tensors are this module's full size and it has one set of LayerNorms.
-        self.width = WidthSlice(0, width.width, width.heads, width.hidden, width.intermediate)
+        # The cut-out tensors are their module's full size and it has one set of LayerNorms.
+        self.blocks = tuple(replace(block, norm=0) for block in width.layers)
+        self.token_keep = config.token_keep if config.drops_tokens(width) else 1.0
+        self.entry = model.entries[width.index]
         self.entry_norm = model.entry_norms[width.index]
-        self.layers = nn.ModuleList(_narrow_layer(model, layer, width) for layer in model.layers[config.trunk_layers :])
+        self.layers = nn.ModuleList(
+            _narrow_layer(model, layer, block)
+            for layer, block in zip(model.layers[config.trunk_layers :], width.layers, strict=True)
+        )
         self.head = ClassificationHead(
             width.hidden, config.hidden_size, config.label_count, config.head_activation, config.head_dropout
         )
@@ -55,12 +63,9 @@ class Tail(nn.Module):
         self.eval()
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        bias = attention_bias(attention_mask, hidden.dtype)
-        x = self.entry_norm(hidden[..., : self.width.hidden])
-        for layer in self.layers[:-1]:
-            x = layer(x, bias, self.width)
-        x = self.layers[-1](x, bias, self.width, first_token_only=True)
-        logits: Tensor = self.head(x, self.width)
+        x = self.entry_norm(self.entry(hidden))
+        x, _ = run_layers(self.layers, self.blocks, x, attention_mask, self.token_keep)
+        logits: Tensor = self.head(x)
         return logits
 
 
@@ -74,28 +79,28 @@ def narrow_linear(linear: nn.Linear, out_features: int, in_features: int, rows: 
     return narrow
 
 
-def _narrow_layer(model: SharcsForSequenceClassification, layer: nn.Module, width: WidthSlice) -> EncoderLayer:
+def _narrow_layer(model: SharcsForSequenceClassification, layer: nn.Module, block: LayerSlice) -> EncoderLayer:
     config = model.config
     assert isinstance(layer, EncoderLayer)
-    size = width.heads * config.head_size
+    size = block.heads * config.head_size
     narrow = EncoderLayer(
-        width.hidden,
-        width.heads,
+        block.hidden,
+        block.heads,
         config.head_size,
-        width.intermediate,
+        block.intermediate,
         config.hidden_activation,
         config.norm_eps,
         config.hidden_dropout,
         config.attention_dropout,
-        (width.hidden,),
+        (block.hidden,),
     )
     attention = narrow.attention
-    attention.query = narrow_linear(layer.attention.query, size, width.hidden)
-    attention.key = narrow_linear(layer.attention.key, size, width.hidden)
-    attention.value = narrow_linear(layer.attention.value, size, width.hidden)
-    attention.output = narrow_linear(layer.attention.output, width.hidden, size)
-    narrow.attention_norms = nn.ModuleList([layer.attention_norms[width.index]])
-    narrow.up = narrow_linear(layer.up, width.intermediate, width.hidden)
-    narrow.down = narrow_linear(layer.down, width.hidden, width.intermediate)
-    narrow.output_norms = nn.ModuleList([layer.output_norms[width.index]])
+    attention.query = narrow_linear(layer.attention.query, size, block.hidden)
+    attention.key = narrow_linear(layer.attention.key, size, block.hidden)
+    attention.value = narrow_linear(layer.attention.value, size, block.hidden)
+    attention.output = narrow_linear(layer.attention.output, block.hidden, size)
+    narrow.attention_norms = nn.ModuleList([layer.attention_norms[block.norm]])
+    narrow.up = narrow_linear(layer.up, block.intermediate, block.hidden)
+    narrow.down = narrow_linear(layer.down, block.hidden, block.intermediate)
+    narrow.output_norms = nn.ModuleList([layer.output_norms[block.norm]])
     return narrow

@@ -1,12 +1,13 @@
-"""Accuracy per width and routed, from the logits of every width on one split; and the router's offsets.
+"""Scores per width and routed, from the logits of every width on one split; and the router's offsets.
 
-Shapes: ``logits`` (widths, samples, labels), ``router_logits`` (samples, widths), ``macs`` (samples, widths): the
-multiply-accumulates of trunk + tail.
+Shapes: ``logits`` (widths, samples, outputs), ``router_logits`` (samples, widths), ``macs`` (samples, widths): the
+multiply-accumulates of trunk + tail; ``labels`` as `sharcs_edge.train.tasks` says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from math import ceil
 from typing import Any
@@ -16,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
-from sharcs_edge.model.macs import tail_macs, trunk_macs
+from sharcs_edge.model.macs import count_tail, trunk_macs
 from sharcs_edge.train.dataset import Collator, TokenizedSplit
+from sharcs_edge.train.tasks import Classification, Task
 
 FloatArray = NDArray[np.float32]
 _OFFSET_CANDIDATES = 20_000
@@ -29,13 +31,23 @@ class SplitOutputs:
 
     logits: FloatArray
     router_logits: FloatArray
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     macs: NDArray[np.int64]
+    task: Task = field(default_factory=Classification)
 
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """(widths, samples)."""
-        return np.asarray(self.logits.argmax(-1) == self.labels)
+    @cached_property
+    def answers(self) -> NDArray[Any]:
+        """(widths, samples, ...): what the logits stand for."""
+        return self.task.decide(self.logits)
+
+    @cached_property
+    def quality(self) -> NDArray[np.floating[Any]]:
+        """(widths, samples) in [0, 1]: how good each answer is by itself."""
+        return self.task.quality(self.logits, self.labels)
+
+    def score(self, routes: NDArray[np.int64]) -> float:
+        """The task's headline metric when each sample is answered by the width of its route."""
+        return self.task.score(self.answers[routes, np.arange(len(routes))], self.labels)
 
     def routes(self, offsets: FloatArray | None = None) -> NDArray[np.int64]:
         """(samples,) index of the width with the highest logit, plus offsets (widths,); ties go to the narrower."""
@@ -43,15 +55,23 @@ class SplitOutputs:
         return np.asarray(scores.argmax(axis=1))
 
     def summary(self, routes: NDArray[np.int64]) -> dict[str, Any]:
-        """Accuracy per width and routed, shares and mean MACs; ``random`` is the routed shares given out at random."""
+        """Scores per width and routed, shares and mean MACs.
+
+        ``metric`` names the headline. For each metric of the task, ``accuracy`` say, there are ``accuracy`` (a list, one
+        per width), ``routed_accuracy`` and ``random_accuracy``: the routed shares given out at random.
+        """
         rows = np.arange(len(self.labels))
-        correct = self.correct
-        accuracies = correct.mean(axis=1)
-        shares = np.bincount(routes, minlength=len(accuracies)) / len(rows)
+        shares = np.bincount(routes, minlength=len(self.logits)) / len(rows)
+        static = [self.task.scores(answers, self.labels) for answers in self.answers]
+        routed = self.task.scores(self.answers[routes, rows], self.labels)
+        random = self.task.random_scores(self.answers, self.labels, routes)
+        scores: dict[str, Any] = {}
+        for name in self.task.metrics:
+            scores[name] = [width[name] for width in static]
+            scores[f"routed_{name}"], scores[f"random_{name}"] = routed[name], random[name]
         return {
-            "accuracy": accuracies.tolist(),
-            "routed_accuracy": float(correct[routes, rows].mean()),
-            "random_accuracy": float(shares @ accuracies),
+            "metric": self.task.metric,
+            **scores,
             "shares": shares.tolist(),
             "mean_macs": self.macs.mean(axis=0).tolist(),
             "routed_macs": float(self.macs[rows, routes].mean()),
@@ -60,9 +80,14 @@ class SplitOutputs:
 
 @torch.no_grad()
 def run_all_widths(
-    model: SharcsForSequenceClassification, data: TokenizedSplit, pad_id: int, batch_size: int = 64
+    model: SharcsForSequenceClassification,
+    data: TokenizedSplit,
+    pad_id: int,
+    task: Task | None = None,
+    batch_size: int = 64,
 ) -> SplitOutputs:
-    """Evaluates every width on one trunk output; samples of similar length share a batch."""
+    """Evaluates every width on one trunk output; samples of similar length share a batch. ``task``: classification
+    unless given."""
     was_training = model.training
     model.train(False)
     collate = Collator(pad_id)
@@ -81,16 +106,17 @@ def run_all_widths(
     model.train(was_training)
     trunk = trunk_macs(model.config)
     counts = {
-        length: [trunk.count(length) + tail_macs(model.config, width).count(length) for width in model.slices]
+        length: [trunk.count(length) + count_tail(model.config, width, length) for width in model.slices]
         for length in map(int, np.unique(lengths))
     }
     macs = np.array([counts[int(length)] for length in lengths], dtype=np.int64)
-    return SplitOutputs(logits, router_logits, data.labels, macs)
+    return SplitOutputs(logits, router_logits, data.labels, macs, task or Classification())
 
 
 def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
-    """Offsets (widths,) on the router logits that route as cheaply as possible while the accuracy on these samples
-    stays within ``max_drop`` of the full width's; the full width's offset is 0.
+    """Offsets (widths,) on the router logits that route as cheaply as possible while the headline score of these samples
+    as a whole (accuracy, micro F1, Spearman's correlation) stays within ``max_drop`` of the full width's; the full
+    width's offset is 0.
 
     Tried are all combinations of offsets halfway between neighbouring samples (never on one: rounding would flip
     its route), thinned to some 20,000. If none holds the limit, everything is routed to the full width.
@@ -99,8 +125,7 @@ def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
     if narrow == 0:
         return np.zeros(1, dtype=np.float32)
     rows = np.arange(len(outputs.labels))
-    correct = outputs.correct
-    required = correct[-1].mean() - max_drop - 1e-9
+    required = outputs.score(np.full(len(rows), narrow)) - max_drop - 1e-9
     # Offset o puts width w before the full one for exactly the samples whose margin is below o.
     margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
     points = min(101, int(_OFFSET_CANDIDATES ** (1.0 / narrow)))
@@ -110,7 +135,7 @@ def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
         offsets = np.array([*combination, 0.0], dtype=np.float32)
         routes = outputs.routes(offsets)
         cost = float(outputs.macs[rows, routes].mean())
-        if cost < best_cost and correct[routes, rows].mean() >= required:
+        if cost < best_cost and outputs.score(routes) >= required:
             best, best_cost = offsets, cost
     return best
 

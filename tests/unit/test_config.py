@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,15 +30,44 @@ def test_slices_are_nested_and_end_at_the_full_sizes(
     kept = sorted(data.draw(st.sets(st.integers(1, heads), max_size=4)) | {heads})
     widths = tuple(count / heads for count in kept)
     for dims in ("inner", "all"):
-        slices = SharcsConfig(widths=widths, width_dims=dims).slices(heads, hidden, ratio * hidden)
-        assert [s.heads for s in slices] == kept
-        assert (slices[-1].hidden, slices[-1].intermediate) == (hidden, ratio * hidden)
-        assert all(s.intermediate == ratio * head_size * s.heads for s in slices)
-        assert all(s.hidden == (s.heads * head_size if dims == "all" else hidden) for s in slices)
+        slices = SharcsConfig(widths=widths, width_dims=dims).slices(heads, hidden, ratio * hidden, layers=3)
+        assert [[layer.heads for layer in s.layers] for s in slices] == [[count] * 2 for count in kept]
+        assert all(layer.intermediate == ratio * head_size * layer.heads for s in slices for layer in s.layers)
+        assert [s.hidden for s in slices] == [count * head_size if dims == "all" else hidden for count in kept]
+        assert all(layer.hidden == s.hidden and layer.norm == s.index for s in slices for layer in s.layers)
+
+
+@given(heads=st.integers(2, 16), layers=st.integers(2, 12), data=st.data())
+def test_a_rising_width_grows_with_depth_and_stays_nested(heads: int, layers: int, data: st.DataObject) -> None:
+    kept = sorted(data.draw(st.sets(st.integers(1, heads - 1), min_size=1, max_size=3)) | {heads})
+    config = SharcsConfig(tuple(count / heads for count in kept), trunk_layers=0, width_shape="rising")
+    try:
+        slices = config.slices(heads, heads * 8, heads * 32, layers)
+    except WidthError:
+        return
+    for narrow, wide in pairwise(slices):
+        assert all(a.heads <= b.heads for a, b in zip(narrow.layers, wide.layers, strict=True))
+    for one in slices:
+        counts = [layer.heads for layer in one.layers]
+        assert counts == sorted(counts) and counts[0] >= 1 and counts[-1] <= heads
+    assert [layer.heads for layer in slices[-1].layers] == [heads] * layers
+
+
+def test_a_rising_width_keeps_half_its_share_first_and_one_and_a_half_last() -> None:
+    config = SharcsConfig((0.5, 1.0), trunk_layers=0, width_shape="rising")
+    narrow = config.slices(12, 384, 1536, layers=3)[0]
+    assert [(layer.heads, layer.intermediate) for layer in narrow.layers] == [(3, 384), (6, 768), (9, 1152)]
+    assert narrow.heads == 18
 
 
 def test_a_tiny_width_keeps_one_head() -> None:
-    assert SharcsConfig(widths=(0.01, 1.0)).slices(12, 384, 1536)[0].heads == 1
+    assert [layer.heads for layer in SharcsConfig((0.01, 1.0)).slices(12, 384, 1536, layers=3)[0].layers] == [1, 1]
+
+
+def test_learned_input_reduction_needs_whole_groups() -> None:
+    config = SharcsConfig((0.75, 1.0), width_dims="all", input_reduction="learned")
+    with pytest.raises(WidthError, match=r"width 0\.75 keeps 288 of 384 dimensions, which are not whole groups"):
+        config.slices(12, 384, 1536, layers=3)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +77,9 @@ def test_a_tiny_width_keeps_one_head() -> None:
         ({"trunk_layers": -1}, "trunk_layers is -1"),
         ({"width_dims": "outer"}, "inner, all"),
         ({"entry_norm": "none"}, "narrow, every"),
+        ({"width_shape": "falling"}, "even, rising"),
+        ({"input_reduction": "learned"}, 'needs width_dims "all"'),
+        ({"token_keep": 0.0}, "token_keep is 0; expected a share from 0.1 to 1"),
         ({"router_hidden_size": 0}, "router_hidden_size is 0"),
     ],
 )

@@ -15,6 +15,7 @@ from sharcs_edge.model.architectures import ARCHITECTURES
 from sharcs_edge.model.conversion import from_hugging_face, to_hugging_face
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 from sharcs_edge.model.submodels import Tail, Trunk
+from sharcs_edge.model.tail import LearnedEntry, drop_tokens, kept_tokens
 
 SIZES: dict[str, dict[str, Any]] = {
     "bert": {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 48},
@@ -98,10 +99,19 @@ def test_saves_back_to_transformers(model_type: str, tmp_path: Any) -> None:
         torch.testing.assert_close(restored(**batch).logits, nested(**batch).logits, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("entry_norm", ["narrow", "every"])
-@pytest.mark.parametrize("width_dims", ["inner", "all"])
-def test_submodels_equal_the_model_at_every_width(width_dims: str, entry_norm: str) -> None:
-    nested = from_hugging_face(tiny_source("bert"), plan(width_dims=width_dims, entry_norm=entry_norm)).eval()
+VARIANTS = [
+    {},
+    {"width_dims": "all"},
+    {"width_dims": "all", "entry_norm": "every"},
+    {"width_dims": "all", "input_reduction": "learned"},
+    {"width_shape": "rising", "trunk_layers": 0},
+    {"token_keep": 0.6},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_submodels_equal_the_model_at_every_width(changes: dict[str, Any]) -> None:
+    nested = from_hugging_face(tiny_source("bert"), plan(**changes)).eval()
     with torch.no_grad():  # private LayerNorms differ between widths, as after training
         for parameter in nested.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -120,20 +130,22 @@ def test_narrow_width_is_the_leading_block_alone() -> None:
     """Changing weights outside a width's block must not change its logits, and changing those inside must."""
     nested = from_hugging_face(tiny_source("bert"), plan(width_dims="all")).eval()
     batch, width = padded_batch(), nested.slices[0]
+    block = width.layers[0]
     with torch.no_grad():
         before = nested(**batch, width=width.width).logits
         for layer in nested.layers[1:]:
-            layer.up.weight[width.intermediate :] = 7.0
+            layer.up.weight[block.intermediate :] = 7.0
             layer.up.weight[:, width.hidden :] = 7.0
-            layer.attention.query.weight[width.heads * nested.config.head_size :] = 7.0
+            layer.attention.query.weight[block.heads * nested.config.head_size :] = 7.0
             layer.attention.output.weight[width.hidden :] = 7.0
         torch.testing.assert_close(nested(**batch, width=width.width).logits, before, atol=0, rtol=0)
-        nested.layers[1].up.weight[: width.intermediate, : width.hidden] += 1.0
+        nested.layers[1].up.weight[: block.intermediate, : width.hidden] += 1.0
         assert not torch.equal(nested(**batch, width=width.width).logits, before)
 
 
-def test_padding_changes_neither_logits_nor_routes() -> None:
-    nested = from_hugging_face(tiny_source("bert"), plan()).eval()
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_padding_changes_neither_logits_nor_routes(changes: dict[str, Any]) -> None:
+    nested = from_hugging_face(tiny_source("bert"), plan(**changes)).eval()
     batch = padded_batch()
     with torch.no_grad():
         together = nested(**batch, width=0.5)
@@ -141,6 +153,30 @@ def test_padding_changes_neither_logits_nor_routes() -> None:
             alone = nested(batch["input_ids"][row : row + 1, :length], width=0.5)
             torch.testing.assert_close(alone.logits[0], together.logits[row], atol=1e-5, rtol=0)
             torch.testing.assert_close(alone.router_logits[0], together.router_logits[row], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("changes", VARIANTS[3:], ids=str)
+def test_width_plans_leave_the_full_width_exact(changes: dict[str, Any]) -> None:
+    source = tiny_source("bert").eval()
+    nested = from_hugging_face(source, plan(**changes)).eval()
+    batch = padded_batch()
+    with torch.no_grad():
+        torch.testing.assert_close(nested(**batch).logits, source(**batch).logits, atol=1e-5, rtol=0)
+
+
+def test_dropping_keeps_the_most_attended_tokens_of_each_row() -> None:
+    hidden = torch.arange(8.0).view(2, 4, 1)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    received = torch.tensor([[0.0, 0.2, 0.9, 0.4], [0.0, 0.3, 0.1, 9.0]])
+    kept, kept_mask = drop_tokens(hidden, mask, received, 0.5)
+    assert kept[:, :, 0].tolist() == [[0.0, 2.0], [4.0, 5.0]]  # the first token, then the most attended real one
+    assert kept_mask.tolist() == [[1, 1], [1, 1]]  # 2 of 4 and, rounded up, 2 of 3
+    assert [kept_tokens(tokens, 0.7) for tokens in (1, 2, 3, 10)] == [1, 2, 3, 7]
+
+
+def test_learned_entry_begins_as_the_mean_of_adjacent_dimensions() -> None:
+    entry = LearnedEntry(6, 2)
+    assert entry(torch.tensor([1.0, 2, 3, 10, 20, 30])).tolist() == pytest.approx([2, 20])
 
 
 def test_save_and_load_round_trip(tmp_path: Any) -> None:
@@ -157,7 +193,7 @@ def test_save_and_load_round_trip(tmp_path: Any) -> None:
 
 def test_one_head_is_a_width() -> None:
     nested = from_hugging_face(tiny_source("bert"), plan(widths=(1 / 6, 1.0), width_dims="all"))
-    assert nested.slices[0].heads == 1
+    assert [layer.heads for layer in nested.slices[0].layers] == [1, 1]
     assert nested.slices[0].hidden == 4
     assert nested(**padded_batch(), width=1 / 6).logits.shape == (4, 3)
 

@@ -12,12 +12,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.model.configuration import SharcsEncoderConfig
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
-from sharcs_edge.model.macs import tail_macs, trunk_macs
+from sharcs_edge.model.macs import count_tail, tail_macs, trunk_macs
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("tokens", [1, 7, 33])
-@pytest.mark.parametrize("changes", [{}, {"width_dims": "all"}, {"embedding_size": 16}, {"trunk_layers": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"width_dims": "all"},
+        {"embedding_size": 16},
+        {"trunk_layers": 0},
+        {"width_shape": "rising", "trunk_layers": 0},
+        {"token_keep": 0.7},
+    ],
+    ids=str,
+)
 def test_macs_equal_torch_flops(changes: dict[str, Any], tokens: int) -> None:
     sizes: dict[str, Any] = {
         "vocab_size": 20,
@@ -47,4 +58,14 @@ def test_macs_equal_torch_flops(changes: dict[str, Any], tokens: int) -> None:
     assert trunk_macs(config).count(tokens) == counted(lambda: model.trunk(ids, mask))
     hidden, _ = model.trunk(ids, mask)
     for width in model.slices:
-        assert tail_macs(config, width).count(tokens) == counted(lambda w=width: model.tail(hidden, mask, w))
+        macs = counted(lambda w=width: model.tail(hidden, mask, w))
+        assert count_tail(config, width, tokens) == macs
+        polynomial = tail_macs(config, width).count(tokens)
+        if config.drops_tokens(width):
+            # It counts half a token for every rounding up to a whole one.
+            per_token = count_tail(config, config.slices[-1], tokens + 1) - count_tail(
+                config, config.slices[-1], tokens
+            )
+            assert abs(polynomial - macs) <= per_token
+        else:
+            assert polynomial == macs
