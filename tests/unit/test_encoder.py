@@ -176,7 +176,7 @@ def test_dropping_keeps_the_most_attended_tokens_of_each_row() -> None:
 
 def test_learned_entry_begins_as_the_mean_of_adjacent_dimensions() -> None:
     entry = LearnedEntry(6, 2)
-    assert entry(torch.tensor([1.0, 2, 3, 10, 20, 30])).tolist() == pytest.approx([2, 20])
+    assert entry(torch.tensor([[[1.0, 2, 3, 10, 20, 30]]]))[0, 0].tolist() == pytest.approx([2, 20])
 
 
 def test_save_and_load_round_trip(tmp_path: Any) -> None:
