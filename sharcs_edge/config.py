@@ -12,7 +12,8 @@ from sharcs_edge.errors import UsageError, WidthError
 from sharcs_edge_runtime.manifest import WIDTH_TOLERANCE, find_width, format_widths
 
 WidthDims = Literal["inner", "all"]
-WidthShape = Literal["even", "rising"]
+WidthShape = Literal["even", "rising", "short"]
+NarrowHead = Literal["shared", "own"]
 InputReduction = Literal["leading", "learned"]
 EntryNorm = Literal["narrow", "every"]
 
@@ -55,7 +56,10 @@ class SharcsConfig:
         width_dims: ``inner`` shrinks heads and FFN only, the residual stream keeps its size; ``all`` also
             shrinks the residual stream, as published.
         width_shape: ``even`` keeps the same share of every tail layer; ``rising`` makes a narrow width grow with depth,
-            from half its share in the first tail layer to one and a half in the last (MatFormer, arXiv 2310.07707).
+            from half its share in the first tail layer to one and a half in the last (MatFormer, arXiv 2310.07707);
+            ``short`` keeps that share of the tail's layers, the first ones, whole.
+        narrow_head: ``shared``: all widths have one task head; ``own``: each narrow width has one of its own, which
+            reads the mean of what went into the last layer beside the first token behind it.
         input_reduction: with ``all``, what enters a narrow tail: the ``leading`` dimensions of the trunk's output, or a
             ``learned`` weighted sum over groups of adjacent ones, which begins as their mean.
         token_keep: share of the tokens that a narrow tail passes on behind each of its layers: those that the others
@@ -68,10 +72,11 @@ class SharcsConfig:
         UsageError: a field is outside its range; WidthError when it is about the widths.
     """
 
-    widths: tuple[float, ...] = (0.25, 0.5, 1.0)
-    trunk_layers: int = 1
+    widths: tuple[float, ...] = (0.083333, 0.25, 1.0)
+    trunk_layers: int = 0
     width_dims: WidthDims = "inner"
     width_shape: WidthShape = "even"
+    narrow_head: NarrowHead = "own"
     input_reduction: InputReduction = "leading"
     token_keep: float = 1.0
     entry_norm: EntryNorm = "narrow"
@@ -93,6 +98,10 @@ class SharcsConfig:
             raise UsageError(
                 'input_reduction "learned" needs width_dims "all": with "inner" the residual stream is whole'
             )
+        if self.width_shape == "short" and self.width_dims == "all":
+            raise UsageError(
+                'width_shape "short" keeps whole layers, so width_dims "all" has nothing to shrink; use "inner"'
+            )
         if not 0.1 <= self.token_keep <= 1.0:
             raise UsageError(f"token_keep is {self.token_keep:g}; expected a share from 0.1 to 1")
         if self.router_hidden_size < 1:
@@ -106,8 +115,7 @@ class SharcsConfig:
         """
         slices = []
         for index, width in enumerate(self.widths):
-            kept = max(1, round(width * heads))
-            narrow_hidden = kept * (hidden // heads) if self.width_dims == "all" else hidden
+            narrow_hidden = max(1, round(width * heads)) * (hidden // heads) if self.width_dims == "all" else hidden
             if self.input_reduction == "learned" and hidden % narrow_hidden:
                 raise WidthError(
                     f"width {width:g} keeps {narrow_hidden} of {hidden} dimensions, which are not whole groups; with "
@@ -121,13 +129,19 @@ class SharcsConfig:
         for narrow, wide in pairwise(slices):
             if narrow.heads == wide.heads:
                 counts = " and ".join(str(count) for count in sorted({layer.heads for layer in wide.layers}))
+                kept, units = f"{counts} of {heads} attention heads", heads
+                if self.width_shape == "short":
+                    units = layers - self.trunk_layers
+                    kept = f"{len(wide.layers)} of {units} layers"
                 raise WidthError(
-                    f"widths {narrow.width:g} and {wide.width:g} both round to {counts} of {heads} attention heads; "
-                    f"choose widths at least 1/{heads} apart"
+                    f"widths {narrow.width:g} and {wide.width:g} both round to {kept}; "
+                    f"choose widths at least 1/{units} apart"
                 )
         return tuple(slices)
 
     def _heads_by_layer(self, width: float, heads: int, tail_layers: int) -> list[int]:
+        if self.width_shape == "short":
+            return [heads] * max(1, round(width * tail_layers))
         if self.width_shape == "even" or width == 1.0 or tail_layers == 1:
             return [max(1, round(width * heads))] * tail_layers
         rising = [0.5 + layer / (tail_layers - 1) for layer in range(tail_layers)]
@@ -141,9 +155,16 @@ class SharcsConfig:
 _CHOICES = {
     "width_dims": WidthDims,
     "width_shape": WidthShape,
+    "narrow_head": NarrowHead,
     "input_reduction": InputReduction,
     "entry_norm": EntryNorm,
 }
+
+
+def distinct_widths(widths: Sequence[float], heads: int) -> tuple[float, ...]:
+    """Without those that round to the same number of heads as the next wider one."""
+    kept = [max(1, round(width * heads)) for width in widths]
+    return tuple(width for width, a, b in zip(widths, kept, [*kept[1:], heads + 1], strict=True) if a < b)
 
 
 def check_widths(widths: Sequence[float]) -> None:

@@ -84,7 +84,7 @@ def export_graph(plan: GraphPlan, module: nn.Module) -> ir.Model:
         ExportError: torch cannot trace it or has no ONNX form for one of its operators.
     """
     try:
-        with _quiet():
+        with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 example_inputs(plan.inputs),
@@ -187,17 +187,24 @@ _TRANSLATIONS: Final[dict[Any, Any]] = {
 
 
 def _transpose_weights(model: ir.Model) -> None:
-    """Stores each linear's weight as (in, out) under its own name and names its MatMul after it."""
+    """Stores each linear's weight as (in, out) under its own name and names its MatMul after it.
+
+    Layers may share a weight; then the MatMuls after the first one have a number, too.
+    """
+    uses: dict[ir.Value, int] = {}
     for node in list(model.graph):
         weight = node.inputs[0] if node.op_type == "Transpose" else None
         if weight is None or not weight.is_initializer() or weight.const_value is None:
             continue
-        array = np.ascontiguousarray(weight.const_value.numpy().T)
-        weight.const_value = ir.tensor(array, name=weight.name)
-        weight.shape = ir.Shape(array.shape)
+        if weight not in uses:
+            array = np.ascontiguousarray(weight.const_value.numpy().T)
+            weight.const_value = ir.tensor(array, name=weight.name)
+            weight.shape = ir.Shape(array.shape)
         for use in list(node.outputs[0].uses()):
             use.node.replace_input_with(use.idx, weight)
-            use.node.name = str(weight.name).removesuffix(".weight")
+            uses[weight] = uses.get(weight, 0) + 1
+            number = f".{uses[weight]}" if uses[weight] > 1 else ""
+            use.node.name = str(weight.name).removesuffix(".weight") + number
         model.graph.remove(node, safe=True)
 
 

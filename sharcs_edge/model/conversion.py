@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from sharcs_edge.config import SharcsConfig
+from sharcs_edge.config import SharcsConfig, distinct_widths
 from sharcs_edge.errors import BundleError, UsageError
-from sharcs_edge.model.architectures import Architecture, architecture_of
+from sharcs_edge.model.architectures import Architecture, Part, architecture_of
 from sharcs_edge.model.configuration import SharcsEncoderConfig
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 
 
 def from_hugging_face(model: PreTrainedModel, plan: SharcsConfig) -> SharcsForSequenceClassification:
-    """The nested-width encoder with the weights of a transformers sequence classifier.
+    """The nested-width encoder with the weights of a transformers sequence or image classifier.
 
     Every width's LayerNorms start as (the leading part of) the source's; the router and the entry norms are new.
 
@@ -26,14 +28,16 @@ def from_hugging_face(model: PreTrainedModel, plan: SharcsConfig) -> SharcsForSe
         UsageError: an architecture, or a variant of one, that has no row in the architecture table.
     """
     row = architecture_of(model.config.model_type)
-    config = configure(model.config, plan)
-    nested = SharcsForSequenceClassification(config)
+    nested = SharcsForSequenceClassification(configure(model.config, plan))
     source = model.state_dict()
     target = nested.state_dict()
-    for ours, theirs in weight_names(config, row):
-        value = source[theirs]
+    links = list(weight_links(nested.config, row, target))
+    if unused := source.keys() - {link.theirs for link in links}:
+        raise UsageError(f"this {row.classifier} has weights without a place in ours: {', '.join(sorted(unused))}")
+    for link in links:
+        value = source[link.theirs].chunk(link.parts)[link.index]
         # A narrow LayerNorm starts as the leading part of the full one.
-        target[ours].copy_(value[: target[ours].shape[0]] if value.dim() == 1 else value)
+        target[link.ours].copy_(value[: target[link.ours].shape[0]] if value.dim() == 1 else value)
     return nested
 
 
@@ -52,10 +56,14 @@ def to_hugging_face(nested: SharcsForSequenceClassification) -> PreTrainedModel:
         )
     source_config = AutoConfig.for_model(**(config.source_config or {}))
     source_config.id2label, source_config.label2id = config.id2label, config.label2id
+    source_config.problem_type = config.problem_type
     model: PreTrainedModel = getattr(transformers, row.classifier)(source_config)
     state = nested.state_dict()
-    full = len(config.slices) - 1
-    weights = {theirs: state[ours] for ours, theirs in weight_names(config, row, norm_widths=(full,))}
+    # Of several LayerNorms the full width's comes last; of the parts of a weight, each has its place.
+    parts: dict[str, dict[int, Tensor]] = {}
+    for link in weight_links(config, row, state):
+        parts.setdefault(link.theirs, {})[link.index] = state[link.ours]
+    weights = {theirs: torch.cat([by_index[index] for index in sorted(by_index)]) for theirs, by_index in parts.items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if missing or unexpected:
         raise BundleError(
@@ -71,14 +79,7 @@ def load_pretrained(source: str | Path, labels: list[str], plan: SharcsConfig) -
     Raises:
         UsageError: not a folder with a model, not on the hub (or no network), or an unsupported architecture.
     """
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot load a model from {str(source)!r}: expected a folder with config.json and weights, or a hub "
-            f"name that can be reached ({first_line(error)})"
-        ) from error
-    row = architecture_of(config.model_type)
+    row = architecture_of(_read_config(source).model_type)
     names = dict(enumerate(labels))
     model = getattr(transformers, row.classifier).from_pretrained(
         source,
@@ -89,6 +90,28 @@ def load_pretrained(source: str | Path, labels: list[str], plan: SharcsConfig) -
         dtype="float32",
     )
     return from_hugging_face(model, plan)
+
+
+def fit_widths(source: str | Path, plan: SharcsConfig) -> SharcsConfig:
+    """The plan without the narrow widths that this encoder, with few heads, could not tell from the next wider one.
+
+    Raises:
+        UsageError: as :func:`load_pretrained`.
+    """
+    config = _read_config(source)
+    heads = getattr(config, architecture_of(config.model_type).sizes["num_heads"])
+    return replace(plan, widths=distinct_widths(plan.widths, heads))
+
+
+def _read_config(source: str | Path) -> PreTrainedConfig:
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot load a model from {str(source)!r}: expected a folder with config.json and weights, or a hub "
+            f"name that can be reached ({first_line(error)})"
+        ) from error
+    return config
 
 
 def configure(source: PreTrainedConfig, plan: SharcsConfig) -> SharcsEncoderConfig:
@@ -102,22 +125,16 @@ def configure(source: PreTrainedConfig, plan: SharcsConfig) -> SharcsEncoderConf
             )
     sizes: dict[str, Any] = {ours: getattr(source, theirs) for ours, theirs in row.sizes.items()}
     sizes |= row.constants
+    sizes |= {} if row.derived is None else row.derived(source)
     sizes.setdefault("embedding_size", sizes["hidden_size"])
-    if plan.trunk_layers >= sizes["num_layers"]:
-        raise UsageError(
-            f"trunk_layers is {plan.trunk_layers}, but the encoder has {sizes['num_layers']} layers; at least one "
-            "must be left for the tails"
-        )
-    head_dropout = getattr(source, row.head_dropout, None)
+    if sizes["head_dropout"] is None:
+        sizes["head_dropout"] = sizes["hidden_dropout"]
+    if row.counts_padding:
+        sizes["position_offset"] = source.pad_token_id + 1
+    _check_sizes(row.model_type, sizes, plan)
     config = SharcsEncoderConfig(
         architecture=row.model_type,
         source_config={key: value for key, value in source.to_dict().items() if key != "_name_or_path"},
-        vocab_size=source.vocab_size,
-        position_offset=source.pad_token_id + 1 if row.counts_padding else 0,
-        head_activation=row.head_activation,
-        head_dropout=sizes["hidden_dropout"] if head_dropout is None else head_dropout,
-        initializer_range=source.initializer_range,
-        pad_token_id=source.pad_token_id,
         id2label=source.id2label,
         label2id=source.label2id,
         **sizes,
@@ -127,25 +144,53 @@ def configure(source: PreTrainedConfig, plan: SharcsConfig) -> SharcsEncoderConf
     return config
 
 
-def weight_names(
-    config: SharcsEncoderConfig, row: Architecture, norm_widths: tuple[int, ...] | None = None
-) -> Iterator[tuple[str, str]]:
-    """(our weight, their weight) for every tensor both have; ``norm_widths`` limits the private LayerNorms."""
-    every = tuple(range(len(config.slices)))
-    for ours, theirs in row.embeddings.items():
-        if ours == "projection" and config.embedding_size == config.hidden_size:
-            continue
-        suffixes = ("weight", "bias") if ours in ("norm", "projection") else ("weight",)
-        yield from ((f"embeddings.{ours}.{s}", f"{row.base}{theirs}.{s}") for s in suffixes)
-    for layer in range(config.num_layers):
-        prefix = row.base + row.layer_prefix.format(layer=layer)
-        widths: tuple[int, ...] = (0,) if layer < config.trunk_layers else (norm_widths or every)
-        for ours, theirs in row.layer.items():
-            for width in widths if "{width}" in ours else (0,):
-                name = f"layers.{layer}.{ours.format(width=width)}"
-                yield from ((f"{name}.{s}", f"{prefix}{theirs}.{s}") for s in ("weight", "bias"))
-    for ours, theirs in row.head.items():
-        yield from ((f"head.{ours}.{s}", f"{theirs}.{s}") for s in ("weight", "bias"))
+def _check_sizes(model_type: str, sizes: Mapping[str, Any], plan: SharcsConfig) -> None:
+    if sizes["hidden_size"] % sizes["num_heads"]:
+        raise UsageError(
+            f"{model_type} with hidden size {sizes['hidden_size']} and {sizes['num_heads']} attention heads is not "
+            "supported; expected heads that divide it evenly"
+        )
+    if plan.trunk_layers >= sizes["num_layers"]:
+        raise UsageError(
+            f"trunk_layers is {plan.trunk_layers}, but the encoder has {sizes['num_layers']} layers; at least one "
+            "must be left for the tails"
+        )
+    if plan.entry_norm == "every" and sizes.get("norm_first"):
+        raise UsageError(
+            f'entry_norm "every" is for encoders with LayerNorms behind their layers; {model_type} has them inside, '
+            'where every layer normalises what it reads: use "narrow"'
+        )
+
+
+@dataclass(frozen=True)
+class WeightLink:
+    """``ours`` is block ``index`` of the ``parts`` equal blocks of rows of ``theirs``."""
+
+    ours: str
+    theirs: str
+    index: int
+    parts: int
+
+
+def weight_links(config: SharcsEncoderConfig, row: Architecture, names: Collection[str]) -> Iterator[WeightLink]:
+    """Every weight of ours (``names``) that transformers has, too; of LayerNorms every width's, ascending."""
+    yield from _links("", row.encoder, row.base, config, names)
+    for module in sorted(set(config.modules)):
+        theirs = row.base + row.layer_prefix.format(layer=module)
+        yield from _links(f"layers.{module}.", row.layer, theirs, config, names)
+    yield from _links("", row.head, "", config, names)
+
+
+def _links(
+    prefix: str, modules: Mapping[str, str | Part], base: str, config: SharcsEncoderConfig, names: Collection[str]
+) -> Iterator[WeightLink]:
+    for ours, theirs in modules.items():
+        part = theirs if isinstance(theirs, Part) else Part(theirs, 0, 1)
+        for width in range(len(config.slices)) if "{width}" in ours else (0,):
+            name = prefix + ours.format(width=width)
+            for suffix in ("", ".weight", ".bias"):  # without a suffix: a parameter of its own
+                if name + suffix in names:
+                    yield WeightLink(name + suffix, base + part.name + suffix, part.index, part.parts)
 
 
 def first_line(error: BaseException) -> str:

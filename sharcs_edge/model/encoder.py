@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sharcs_edge.config import WidthSlice
+from sharcs_edge.config import LayerSlice, WidthSlice
+from sharcs_edge.errors import InputError
 from sharcs_edge.model.configuration import SharcsEncoderConfig
-from sharcs_edge.model.layers import ClassificationHead, Embeddings, EncoderLayer, attention_bias
+from sharcs_edge.model.embeddings import PatchEmbeddings, TokenEmbeddings
+from sharcs_edge.model.head import ClassificationHead, NarrowHead
+from sharcs_edge.model.layers import EncoderLayer, layer_norms
+from sharcs_edge.model.positions import AttentionContexts
 from sharcs_edge.model.router import Router
-from sharcs_edge.model.tail import Entry, LearnedEntry, run_layers
+from sharcs_edge.model.tail import Entry, LearnedEntry, Step, all_tokens, run_layers
 
 
 @dataclass(frozen=True)
@@ -51,95 +54,119 @@ class SharcsForSequenceClassification(PreTrainedModel):
     def __init__(self, config: SharcsEncoderConfig) -> None:
         super().__init__(config)
         self.slices = config.slices
-        self.embeddings = Embeddings(
-            config.vocab_size,
-            config.max_positions,
-            config.token_types,
-            config.embedding_size,
-            config.hidden_size,
-            config.position_offset,
-            config.norm_eps,
-            config.hidden_dropout,
-        )
-        trunk_norms = (config.hidden_size,)
-        tail_norms = tuple(width.hidden for width in self.slices)
-        self.layers = nn.ModuleList(
-            EncoderLayer(
-                config.hidden_size,
-                config.num_heads,
-                config.head_size,
-                config.intermediate_size,
-                config.hidden_activation,
-                config.norm_eps,
-                config.hidden_dropout,
-                config.attention_dropout,
-                trunk_norms if index < config.trunk_layers else tail_norms,
-            )
-            for index in range(config.num_layers)
-        )
+        self.trunk_blocks = config.trunk_blocks
+        self.layer_modules = config.modules
+        self.attention_kinds = config.attention_kinds
+        self.embeddings = PatchEmbeddings(config) if config.reads_images else TokenEmbeddings(config)
+        self.main_input_name = "pixel_values" if config.reads_images else "input_ids"
+        self.contexts = AttentionContexts(config, config.num_heads)
+        self.layers = nn.ModuleList(self._layer(module) for module in sorted(set(config.modules)))
+        tail_sizes = [width.hidden for width in self.slices]
         self.entries = nn.ModuleList(
-            LearnedEntry(config.hidden_size, width.hidden)
-            if config.input_reduction == "learned" and width.hidden < config.hidden_size
-            else Entry(width.hidden)
-            for width in self.slices
+            LearnedEntry(config.hidden_size, size)
+            if config.input_reduction == "learned" and size < config.hidden_size
+            else Entry(size)
+            for size in tail_sizes
         )
         self.entry_norms = nn.ModuleList(
             nn.LayerNorm(width.hidden, eps=config.norm_eps) if config.has_entry_norm(width) else nn.Identity()
             for width in self.slices
         )
-        self.router = Router(config.hidden_size, config.router_hidden_size, len(self.slices))
-        self.head = ClassificationHead(
-            config.hidden_size, config.hidden_size, config.label_count, config.head_activation, config.head_dropout
+        self.final_norms = (
+            layer_norms(config, tail_sizes) if config.norm_first else nn.ModuleList(nn.Identity() for _ in tail_sizes)
+        )
+        self.router = Router(config, len(self.slices))
+        self.head = ClassificationHead(config, config.hidden_size)
+        self.narrow_heads = nn.ModuleList(
+            NarrowHead(config, width.hidden) for width in self.slices if config.has_own_head(width)
         )
         self.post_init()  # type: ignore[no-untyped-call]  # partly typed upstream
+
+    def _layer(self, module: int) -> EncoderLayer:
+        """The module that one or more layers run, with LayerNorms for every width if one of them is in the tails."""
+        config = self.config
+        in_tails = module in config.modules[config.trunk_layers :]
+        return EncoderLayer(
+            config,
+            config.full_block,
+            norm_sizes=[width.hidden for width in self.slices] if in_tails else [config.hidden_size],
+            attention_norm=config.first_attention_norm or module != config.modules[0],
+        )
 
     def width_slice(self, width: float) -> WidthSlice:
         """Raises WidthError naming the widths that are there."""
         return self.slices[self.config.sharcs.index_of(width)]
 
+    def head_of(self, width: WidthSlice) -> ClassificationHead | NarrowHead:
+        """The task head of a width."""
+        head = self.narrow_heads[width.index] if self.config.has_own_head(width) else self.head
+        assert isinstance(head, ClassificationHead | NarrowHead)
+        return head
+
+    def trunk_steps(self) -> list[Step]:
+        """Every trunk layer with its block and its kind of attention."""
+        return self._steps(0, self.trunk_blocks)
+
+    def tail_steps(self, width: WidthSlice) -> list[Step]:
+        """Every tail layer with its block and its kind of attention."""
+        return self._steps(self.config.trunk_layers, width.layers)
+
+    def _steps(self, start: int, blocks: Sequence[LayerSlice]) -> list[Step]:
+        end = start + len(blocks)
+        layers = [self.layers[module] for module in self.layer_modules[start:end]]
+        return list(zip(layers, blocks, self.attention_kinds[start:end], strict=True))
+
     def trunk(
         self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         detach_router: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """(batch, tokens) ids and mask -> hidden (batch, tokens, hidden), router logits (batch, widths)."""
-        hidden = self.embeddings(input_ids, token_type_ids)
-        bias = attention_bias(attention_mask, hidden.dtype)
-        for layer in self.layers[: self.config.trunk_layers]:
-            hidden, _ = layer(hidden, bias, self.config.trunk_slice)
-        return hidden, self.router(hidden.detach() if detach_router else hidden, attention_mask)
+        """(batch, tokens) ids and mask, or images -> hidden (batch, tokens, hidden), router logits (batch, widths)."""
+        hidden = self.embeddings(inputs, token_type_ids)
+        mask = all_tokens(hidden) if attention_mask is None else attention_mask
+        hidden, *_ = run_layers(self.trunk_steps(), self.contexts, hidden, mask)
+        return hidden, self.router(hidden.detach() if detach_router else hidden, mask)
 
-    def tail(self, hidden: Tensor, attention_mask: Tensor, width: WidthSlice) -> TailOutput:
+    def tail(self, hidden: Tensor, attention_mask: Tensor | None, width: WidthSlice) -> TailOutput:
         """Trunk output (batch, tokens, hidden) -> the answer of one width."""
+        config = self.config
+        mask = all_tokens(hidden) if attention_mask is None else attention_mask
         x = self.entry_norms[width.index](self.entries[width.index](hidden))
-        keep = self.config.token_keep if self.config.drops_tokens(width) else 1.0
-        x, states = run_layers(self.layers[self.config.trunk_layers :], width.layers, x, attention_mask, keep)
-        return TailOutput(self.head(x), tuple(states))
+        keep = config.token_keep if config.drops_tokens(width) else 1.0
+        x, before, mask, states = run_layers(
+            self.tail_steps(width), self.contexts, x, mask, keep, first_token_only=config.reads_first_token
+        )
+        norm = self.final_norms[width.index]
+        return TailOutput(self.head_of(width)(norm(x), norm(before), mask), tuple(states))
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         width: float | Sequence[float] = 1.0,
         detach_router: bool = False,
+        pixel_values: Tensor | None = None,
     ) -> SharcsOutput:
         """Runs the trunk once and the tail of each width asked for.
 
         Args:
-            input_ids: (batch, tokens), right-padded.
+            input_ids: (batch, tokens), right-padded; for an encoder of text.
             attention_mask: (batch, tokens), 1 for real tokens; all ones if left out.
             width: one of the configuration's widths, or several.
             detach_router: the router's gradient ends at the router and does not train the trunk.
+            pixel_values: (batch, channels, height, width); for an encoder of images.
 
         Raises:
+            InputError: text for an encoder of images, or the other way round, or images of another size.
             WidthError: a width that is not one of the model's.
         """
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+        inputs = pixel_values if self.config.reads_images else input_ids
+        if inputs is None:
+            raise InputError(f"this {self.config.architecture} encoder takes {self.main_input_name}; none were given")
         widths = (width,) if isinstance(width, float | int) else width
         slices = [self.width_slice(one) for one in widths]
-        hidden, router_logits = self.trunk(input_ids, attention_mask, token_type_ids, detach_router)
+        hidden, router_logits = self.trunk(inputs, attention_mask, token_type_ids, detach_router)
         return SharcsOutput(router_logits, tuple(self.tail(hidden, attention_mask, one) for one in slices))

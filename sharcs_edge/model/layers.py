@@ -5,42 +5,47 @@ Every layer takes its block as an argument (a :class:`LayerSlice`); no module re
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from sharcs_edge.config import LayerSlice
+from sharcs_edge.model.configuration import SharcsEncoderConfig
+from sharcs_edge.model.positions import AttentionContext
 
 
 def sliced_linear(linear: nn.Linear, x: Tensor, out_features: int, in_features: int) -> Tensor:
     """``linear`` restricted to its leading ``out_features x in_features`` block."""
     if (out_features, in_features) == (linear.out_features, linear.in_features):
         return F.linear(x, linear.weight, linear.bias)
-    return F.linear(x, linear.weight[:out_features, :in_features], linear.bias[:out_features])
+    bias = None if linear.bias is None else linear.bias[:out_features]  # type: ignore[redundant-expr]  # typed as there
+    return F.linear(x, linear.weight[:out_features, :in_features], bias)
 
 
-def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """(batch, tokens) of 0/1 -> additive (batch, 1, 1, tokens): 0 where attended, the smallest number elsewhere."""
-    return (1.0 - attention_mask[:, None, None, :].to(dtype)) * torch.finfo(dtype).min
+def layer_norms(config: SharcsEncoderConfig, sizes: Sequence[int]) -> nn.ModuleList:
+    """A LayerNorm per size."""
+    return nn.ModuleList(nn.LayerNorm(size, eps=config.norm_eps, bias=config.norm_bias) for size in sizes)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over the leading heads of a width."""
+    """Multi-head self-attention over the leading heads of a width; ``block`` is the largest one that it will run."""
 
-    def __init__(self, hidden: int, heads: int, head_size: int, dropout: float) -> None:
+    def __init__(self, config: SharcsEncoderConfig, block: LayerSlice) -> None:
         super().__init__()
-        self.head_size = head_size
-        self.dropout = dropout
-        self.query = nn.Linear(hidden, heads * head_size)
-        self.key = nn.Linear(hidden, heads * head_size)
-        self.value = nn.Linear(hidden, heads * head_size)
-        self.output = nn.Linear(heads * head_size, hidden)
+        self.head_size = config.head_size
+        self.dropout = config.attention_dropout
+        size = block.heads * config.head_size
+        self.query = nn.Linear(block.hidden, size, bias=config.qkv_bias)
+        self.key = nn.Linear(block.hidden, size, bias=config.qkv_bias)
+        self.value = nn.Linear(block.hidden, size, bias=config.qkv_bias)
+        self.output = nn.Linear(size, block.hidden, bias=config.attention_output_bias)
 
     def forward(
         self,
         x: Tensor,
-        bias: Tensor,
+        context: AttentionContext,
         block: LayerSlice,
         first_token_only: bool = False,
         query_weights: Tensor | None = None,
@@ -65,117 +70,72 @@ class SelfAttention(nn.Module):
 
         query = heads(self.query, x[:, :1] if first_token_only else x)
         key, value = heads(self.key, x), heads(self.value, x)
+        query, key = context.rotate(query, key, first_token_only)
+        bias = context.bias_of(block.heads, first_token_only)
         dropout = self.dropout if self.training else 0.0
         received = None
         if query_weights is None:
-            context = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
         else:
             scores = (query * self.head_size**-0.5) @ key.transpose(2, 3) + bias
             probabilities = scores.softmax(dim=-1)  # (batch, heads, tokens, tokens)
             received = (probabilities.sum(dim=1) * query_weights[:, :, None]).sum(dim=1)
-            context = F.dropout(probabilities, dropout) @ value
+            mixed = F.dropout(probabilities, dropout) @ value
         # (batch, heads, tokens, head_size) -> (batch, tokens, heads * head_size)
-        return sliced_linear(self.output, context.transpose(1, 2).flatten(2), block.hidden, size), received
+        return sliced_linear(self.output, mixed.transpose(1, 2).flatten(2), block.hidden, size), received
 
 
 class EncoderLayer(nn.Module):
-    """A post-LayerNorm transformer layer; each width owns its two LayerNorms, all other weights are shared.
+    """A transformer layer; each width owns its two LayerNorms, all other weights are shared.
 
     Args:
+        block: the largest one that it will run.
         norm_sizes: the residual size of each width that uses this layer; one entry in a trunk layer.
+        attention_norm: without one, attention reads what comes in as it is.
     """
 
     def __init__(
         self,
-        hidden: int,
-        heads: int,
-        head_size: int,
-        intermediate: int,
-        activation: str,
-        norm_eps: float,
-        dropout: float,
-        attention_dropout: float,
-        norm_sizes: tuple[int, ...],
+        config: SharcsEncoderConfig,
+        block: LayerSlice,
+        norm_sizes: Sequence[int],
+        attention_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.attention = SelfAttention(hidden, heads, head_size, attention_dropout)
-        self.attention_norms = nn.ModuleList(nn.LayerNorm(size, eps=norm_eps) for size in norm_sizes)
-        self.up = nn.Linear(hidden, intermediate)
-        self.down = nn.Linear(intermediate, hidden)
-        self.output_norms = nn.ModuleList(nn.LayerNorm(size, eps=norm_eps) for size in norm_sizes)
-        self.activation = ACT2FN[activation]
-        self.dropout = nn.Dropout(dropout)
+        self.norm_first = config.norm_first
+        self.attention = SelfAttention(config, block)
+        self.attention_norms = (
+            layer_norms(config, norm_sizes) if attention_norm else nn.ModuleList(nn.Identity() for _ in norm_sizes)
+        )
+        self.up = nn.Linear(block.hidden, block.intermediate, bias=config.ffn_bias)
+        self.gate = nn.Linear(block.hidden, block.intermediate, bias=config.ffn_bias) if config.gated else None
+        self.down = nn.Linear(block.intermediate, block.hidden, bias=config.ffn_bias)
+        self.output_norms = layer_norms(config, norm_sizes)
+        self.activation = ACT2FN[config.hidden_activation]
+        self.dropout = nn.Dropout(config.hidden_dropout)
 
     def forward(
         self,
         x: Tensor,
-        bias: Tensor,
+        context: AttentionContext,
         block: LayerSlice,
         first_token_only: bool = False,
         query_weights: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(batch, tokens, block.hidden) -> same, or (batch, 1, block.hidden) if only the first token is read later;
         and the attention received, as :meth:`SelfAttention.forward` has it."""
-        attended, received = self.attention(x, bias, block, first_token_only, query_weights)
-        residual = x[:, :1] if first_token_only else x
-        x = self.attention_norms[block.norm](residual + self.dropout(attended))
+        attention_norm, output_norm = self.attention_norms[block.norm], self.output_norms[block.norm]
+        source = attention_norm(x) if self.norm_first else x
+        attended, received = self.attention(source, context, block, first_token_only, query_weights)
+        x = (x[:, :1] if first_token_only else x) + self.dropout(attended)
+        if self.norm_first:
+            return x + self.dropout(self.feed_forward(output_norm(x), block)), received
+        x = attention_norm(x)
+        return output_norm(x + self.dropout(self.feed_forward(x, block))), received
+
+    def feed_forward(self, x: Tensor, block: LayerSlice) -> Tensor:
+        """(batch, tokens, block.hidden) -> same."""
         inner = self.activation(sliced_linear(self.up, x, block.intermediate, block.hidden))
-        outer = self.dropout(sliced_linear(self.down, inner, block.hidden, block.intermediate))
-        return self.output_norms[block.norm](x + outer), received
-
-
-class Embeddings(nn.Module):
-    """Word + position (+ segment) embeddings, LayerNorm and, for ELECTRA, a projection to the hidden size.
-
-    Positions count from ``position_offset`` for right-padded rows. RoBERTa numbers only real tokens, which is the
-    same thing for every token that is not padding.
-    """
-
-    def __init__(
-        self,
-        vocab_size: int,
-        max_positions: int,
-        token_types: int,
-        embedding_size: int,
-        hidden: int,
-        position_offset: int,
-        norm_eps: float,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.position_offset = position_offset
-        self.words = nn.Embedding(vocab_size, embedding_size)
-        self.positions = nn.Embedding(max_positions, embedding_size)
-        self.token_types = nn.Embedding(token_types, embedding_size) if token_types else None
-        self.norm = nn.LayerNorm(embedding_size, eps=norm_eps)
-        self.projection = nn.Linear(embedding_size, hidden) if embedding_size != hidden else None
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """(batch, tokens) ids -> (batch, tokens, hidden)."""
-        tokens = input_ids.shape[1]
-        positions = torch.arange(self.position_offset, self.position_offset + tokens, device=input_ids.device)
-        x = self.words(input_ids)
-        if self.token_types is not None:
-            # Without segment ids every token is of segment 0: one broadcast row instead of a lookup per token.
-            x = x + (self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids))
-        normed: Tensor = self.dropout(self.norm(x + self.positions(positions)))
-        projected: Tensor = normed if self.projection is None else self.projection(normed)
-        return projected
-
-
-class ClassificationHead(nn.Module):
-    """First token -> dense -> activation -> classifier. A narrow width reads the leading columns of ``dense``."""
-
-    def __init__(self, hidden: int, dense_size: int, labels: int, activation: str, dropout: float) -> None:
-        super().__init__()
-        self.dense = nn.Linear(hidden, dense_size)
-        self.activation = ACT2FN[activation]
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(dense_size, labels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, tokens, hidden of the width) -> logits (batch, labels)."""
-        pooled = self.activation(sliced_linear(self.dense, x[:, 0], self.dense.out_features, x.shape[-1]))
-        logits: Tensor = self.classifier(self.dropout(pooled))
-        return logits
+        if self.gate is not None:
+            inner = inner * sliced_linear(self.gate, x, block.intermediate, block.hidden)
+        return sliced_linear(self.down, inner, block.hidden, block.intermediate)

@@ -42,6 +42,29 @@ _SIZES: dict[str, dict[str, Any]] = {
         "intermediate_size": 48,
     },
     "distilbert": {"dim": 24, "n_layers": 2, "n_heads": 6, "hidden_dim": 48},
+    "albert": {
+        "hidden_size": 24,
+        "embedding_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 48,
+    },
+    "mpnet": {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "intermediate_size": 48,
+        "max_position_embeddings": 66,
+        "pad_token_id": 1,
+    },
+    "modernbert": {
+        "hidden_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 48,
+        "local_attention": 6,
+        "norm_bias": True,
+    },
 }
 
 TinyBundle = Callable[..., Path]

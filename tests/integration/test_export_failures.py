@@ -101,7 +101,8 @@ def tamper(monkeypatch: pytest.MonkeyPatch, method: str, file: str, initializer:
         model = onnx.load(folder / file)
         tensor = next(tensor for tensor in model.graph.initializer if tensor.name == initializer)
         array = onnx.numpy_helper.to_array(tensor)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array[::-1] * 5 + 1, initializer))
+        wrong_array = array + 100 * (array == array.min())
+        tensor.CopyFrom(onnx.numpy_helper.from_array(wrong_array.astype(array.dtype), initializer))
         onnx.save(model, folder / file)
         return result
 

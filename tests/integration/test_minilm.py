@@ -1,4 +1,4 @@
-"""Real weights: the packaged MiniLM-L6 as each supported architecture, against transformers' own output."""
+"""Real weights: the packaged MiniLM-L6 as each architecture that can hold them, against transformers' own output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sharcs_edge.assets import demo_model_path
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.data import read_examples
 from sharcs_edge.model.architectures import ARCHITECTURES
-from sharcs_edge.model.conversion import from_hugging_face, weight_names
+from sharcs_edge.model.conversion import from_hugging_face, weight_links
 
 pytestmark = pytest.mark.slow
 
@@ -41,24 +41,25 @@ def as_architecture(minilm: BertForSequenceClassification, model_type: str) -> P
     config = transformers.AutoConfig.for_model(model_type)
     ours = {name: getattr(source, theirs) for name, theirs in ARCHITECTURES["bert"].sizes.items()}
     for name, theirs in row.sizes.items():
-        setattr(config, theirs, ours.get(name, ours["hidden_size"]))
-    config.vocab_size, config.num_labels, config.pad_token_id = source.vocab_size, 7, 0
+        if name != "head_dropout":
+            setattr(config, theirs, ours.get(name, ours["hidden_size"]))
+    config.num_labels = 7
     if row.counts_padding:
         config.max_position_embeddings += 1
     target: PreTrainedModel = getattr(transformers, row.classifier)(config)
     nested = from_hugging_face(minilm, SharcsConfig((1.0,), 0))
     weights = nested.state_dict()
     state: dict[str, Tensor] = target.state_dict()
-    for ours_name, theirs_name in weight_names(nested.config, row):
-        value = weights[ours_name]
-        if row.counts_padding and ours_name == "embeddings.positions.weight":
+    for link in weight_links(nested.config, row, weights):
+        value = weights[link.ours]
+        if row.counts_padding and link.ours == "embeddings.positions.weight":
             value = torch.cat([torch.zeros_like(value[:1]), value])
-        state[theirs_name].copy_(value)
+        state[link.theirs].copy_(value)
     target.train(False)
     return target
 
 
-@pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "electra", "roberta"])
 def test_packaged_minilm_equals_transformers(
     minilm: BertForSequenceClassification, texts: list[str], model_type: str
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharcs_edge.config import SharcsConfig, parse_widths
+from sharcs_edge.config import SharcsConfig, distinct_widths, parse_widths
 from sharcs_edge.errors import UsageError, WidthError
 
 
@@ -30,7 +30,9 @@ def test_slices_are_nested_and_end_at_the_full_sizes(
     kept = sorted(data.draw(st.sets(st.integers(1, heads), max_size=4)) | {heads})
     widths = tuple(count / heads for count in kept)
     for dims in ("inner", "all"):
-        slices = SharcsConfig(widths=widths, width_dims=dims).slices(heads, hidden, ratio * hidden, layers=3)
+        slices = SharcsConfig(widths=widths, trunk_layers=1, width_dims=dims).slices(
+            heads, hidden, ratio * hidden, layers=3
+        )
         assert [[layer.heads for layer in s.layers] for s in slices] == [[count] * 2 for count in kept]
         assert all(layer.intermediate == ratio * head_size * layer.heads for s in slices for layer in s.layers)
         assert [s.hidden for s in slices] == [count * head_size if dims == "all" else hidden for count in kept]
@@ -60,8 +62,16 @@ def test_a_rising_width_keeps_half_its_share_first_and_one_and_a_half_last() -> 
     assert narrow.heads == 18
 
 
+@pytest.mark.parametrize(
+    ("heads", "kept"), [(12, (1 / 12, 0.25, 1.0)), (4, (0.25, 1.0)), (2, (0.25, 1.0)), (1, (1.0,))]
+)
+def test_widths_that_few_heads_cannot_tell_apart_are_left_out(heads: int, kept: tuple[float, ...]) -> None:
+    assert distinct_widths((1 / 12, 0.25, 1.0), heads) == kept
+    SharcsConfig(kept).slices(heads, heads * 4, heads * 8, layers=2)
+
+
 def test_a_tiny_width_keeps_one_head() -> None:
-    assert [layer.heads for layer in SharcsConfig((0.01, 1.0)).slices(12, 384, 1536, layers=3)[0].layers] == [1, 1]
+    assert [layer.heads for layer in SharcsConfig((0.01, 1.0)).slices(12, 384, 1536, layers=2)[0].layers] == [1, 1]
 
 
 def test_learned_input_reduction_needs_whole_groups() -> None:

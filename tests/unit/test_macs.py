@@ -26,6 +26,7 @@ from sharcs_edge.model.macs import count_tail, tail_macs, trunk_macs
         {"trunk_layers": 0},
         {"width_shape": "rising", "trunk_layers": 0},
         {"token_keep": 0.7},
+        {"width_shape": "short", "narrow_head": "own", "trunk_layers": 0},
     ],
     ids=str,
 )
