@@ -3,8 +3,9 @@
 Layout::
 
     config.json, model.safetensors    the nested-width model (`SharcsForSequenceClassification.from_pretrained`)
-    tokenizer.json, ...               the fast tokenizer, as Hugging Face saves it
-    bundle.json                       labels, inputs, longest input: what the files above do not say
+    tokenizer.json, ...               the fast tokenizer, as Hugging Face saves it; of a model that reads images,
+                                      its image processor instead (preprocessor_config.json)
+    bundle.json                       task, labels, inputs, longest input: what the files above do not say
     training_record.json              recipe, arguments, data fingerprint, versions, measured quality on dev
     metrics.jsonl                     one line per logged step and evaluation
     examples.jsonl                    some dev rows: the golden inputs of an export
@@ -16,12 +17,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from sharcs_edge.errors import BundleError
+from sharcs_edge_runtime.manifest import TaskName
 
 if TYPE_CHECKING:
     from sharcs_edge.model.encoder import SharcsForSequenceClassification
+    from sharcs_edge_runtime.tasks import Label
 
 BUNDLE_SCHEMA_VERSION = 1
 BUNDLE_FILE = "bundle.json"
@@ -29,29 +32,66 @@ RECORD_FILE = "training_record.json"
 METRICS_FILE = "metrics.jsonl"
 EXAMPLES_FILE = "examples.jsonl"
 TOKENIZER_FILE = "tokenizer.json"
-_REQUIRED = ("config.json", "model.safetensors", TOKENIZER_FILE, BUNDLE_FILE, RECORD_FILE, EXAMPLES_FILE)
+Modality = Literal["text", "image"]
+PROCESSOR_FILES: Final[Mapping[Modality, str]] = {"text": TOKENIZER_FILE, "image": "preprocessor_config.json"}
+"""What makes a model's inputs of text or images."""
+_REQUIRED = ("config.json", "model.safetensors", BUNDLE_FILE, RECORD_FILE, EXAMPLES_FILE)
+
+
+@dataclass(frozen=True)
+class LabelScale:
+    """The training labels of a regression, in their own unit, which is that of the model's answers."""
+
+    mean: float
+    std: float
+    lowest: float
+    highest: float
 
 
 @dataclass(frozen=True)
 class BundleInfo:
     """What ``bundle.json`` holds.
 
-    ``text_inputs`` is 1, or 2 for pairs; ``max_length`` the longest input in tokens, special ones included.
+    ``labels``: what each of the model's outputs is about. ``text_inputs`` is 1, or 2 for pairs, and 0 of images;
+    ``max_length`` the longest input in tokens, special ones included. ``label_scale``: of a regression alone.
     """
 
     labels: tuple[str, ...]
     text_inputs: int
     max_length: int
     source_model: str
-    task: str = "classification"
+    task: TaskName = "classification"
+    label_scale: LabelScale | None = None
+    modality: Modality = "text"
     schema_version: int = BUNDLE_SCHEMA_VERSION
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> BundleInfo:
+        """Raises KeyError, TypeError or ValueError for fields that cannot be."""
+        scale = raw.get("label_scale")
+        info = cls(
+            **{**raw, "labels": tuple(raw["labels"]), "label_scale": None if scale is None else LabelScale(**scale)}
+        )
+        if info.task not in get_args(TaskName):
+            raise ValueError(f"task is {info.task!r}, expected one of {', '.join(get_args(TaskName))}")
+        if info.modality not in PROCESSOR_FILES:
+            raise ValueError(f"modality is {info.modality!r}, expected one of {', '.join(PROCESSOR_FILES)}")
+        if (info.task == "regression") != (info.label_scale is not None):
+            raise ValueError("label_scale belongs to the task regression, and to no other")
+        return info
 
 
 @dataclass(frozen=True)
 class BundleExample:
     text: str
     text_pair: str | None
-    label: str
+    label: Label
+
+    @classmethod
+    def parse(cls, line: str) -> BundleExample:
+        """Raises TypeError or ValueError for a line that is no example."""
+        raw = json.loads(line)
+        return cls(**{**raw, "label": tuple(raw["label"]) if isinstance(raw["label"], list) else raw["label"]})
 
 
 @dataclass(frozen=True)
@@ -71,12 +111,7 @@ class Bundle:
             BundleError: not a bundle, a file is missing or damaged, or a newer version wrote it.
         """
         folder = Path(path)
-        missing = [name for name in _REQUIRED if not (folder / name).is_file()]
-        if missing:
-            raise BundleError(
-                f"{folder} is not a complete bundle: {', '.join(missing)} missing; "
-                "expected a folder written by `sharcs-edge train`"
-            )
+        _require_files(folder, _REQUIRED)
         raw = _read_json(folder / BUNDLE_FILE)
         version = raw.get("schema_version")
         if version != BUNDLE_SCHEMA_VERSION:
@@ -85,11 +120,12 @@ class Bundle:
                 f"{BUNDLE_SCHEMA_VERSION}; use the version that trained it or train again"
             )
         try:
-            info = BundleInfo(**(raw | {"labels": tuple(raw["labels"])}))
+            info = BundleInfo.parse(raw)
             lines = (folder / EXAMPLES_FILE).read_text(encoding="utf-8").splitlines()
-            examples = tuple(BundleExample(**json.loads(line)) for line in lines)
+            examples = tuple(map(BundleExample.parse, lines))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{folder} is damaged: {BUNDLE_FILE} or {EXAMPLES_FILE}: {error}") from error
+        _require_files(folder, [PROCESSOR_FILES[info.modality]])
         return cls(folder, info, _read_json(folder / RECORD_FILE), examples)
 
     @property
@@ -119,11 +155,20 @@ def write_bundle_files(
     folder: Path, info: BundleInfo, record: Mapping[str, Any], examples: Iterable[BundleExample]
 ) -> None:
     """Writes the three JSON files beside the model and the tokenizer, which are saved by their own classes."""
-    _write_json(folder / BUNDLE_FILE, asdict(info))
+    _write_json(folder / BUNDLE_FILE, {key: value for key, value in asdict(info).items() if value is not None})
     _write_json(folder / RECORD_FILE, record)
     with (folder / EXAMPLES_FILE).open("w", encoding="utf-8") as file:
         for example in examples:
             file.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
+
+
+def _require_files(folder: Path, names: Iterable[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise BundleError(
+            f"{folder} is not a complete bundle: {', '.join(missing)} missing; "
+            "expected a folder written by `sharcs-edge train`"
+        )
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:

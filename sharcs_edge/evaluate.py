@@ -1,80 +1,111 @@
-"""Accuracy and compute of a bundle on labelled text, with torch: per width, routed, and routed at random.
+"""Quality and compute of a bundle on labelled text or images, with torch: per width, routed, and routed at random.
 
 An artifact is evaluated by `sharcs_edge_runtime.evaluate`, through the runtime that ships; the rows are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from sharcs_edge.bundle import Bundle
-from sharcs_edge.data import Split
-from sharcs_edge.errors import BundleError
-from sharcs_edge.train.dataset import TokenizedSplit
+from sharcs_edge.bundle import PROCESSOR_FILES, Bundle, Modality
+from sharcs_edge.data import ImageSplit, Split
+from sharcs_edge.errors import BundleError, UsageError
+from sharcs_edge.model.configuration import SharcsEncoderConfig
 from sharcs_edge.train.metrics import run_all_widths
-from sharcs_edge_runtime.evaluate import EvaluationRow
+from sharcs_edge.train.processing import Processor, encode, load_processor
+from sharcs_edge.train.tasks import make_task
+from sharcs_edge_runtime.evaluate import Agreement, EvaluationRow
+from sharcs_edge_runtime.manifest import TaskName
 
 
 @dataclass(frozen=True)
 class BundleEvaluation:
     """The result of :func:`evaluate_bundle`; ``rows`` hold no milliseconds, which only an artifact has.
 
-    ``agreement``: share of texts (0..1) whose routed label is that of the full width.
+    ``samples``: how many texts or images, as ``modality`` says. ``agreement``: of the routed answers with those of the
+    full width.
     """
 
     bundle: str
-    texts: int
+    task: TaskName
+    modality: Modality
+    samples: int
     mean_tokens: float
-    agreement: float
+    agreement: Agreement
     rows: tuple[EvaluationRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON values."""
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
+        """The record as plain JSON values; ``texts`` or ``images`` is their number."""
+        plain = {key: value for key, value in asdict(self).items() if key not in ("samples", "agreement", "rows")}
+        return {
+            **plain,
+            f"{self.modality}s": self.samples,
+            **self.agreement.to_dict(),
+            "rows": [row.to_dict() for row in self.rows],
+        }
 
 
-def evaluate_bundle(bundle: Bundle, split: Split) -> BundleEvaluation:
-    """Answers every text at every width.
+def evaluate_bundle(bundle: Bundle, split: Split | ImageSplit) -> BundleEvaluation:
+    """Answers every text or image at every width.
 
     Raises:
-        BundleError: damaged weights or tokenizer.
+        BundleError: damaged weights, tokenizer or image processor.
+        DataError: an image cannot be read.
     """
-    model = bundle.load_model()
-    try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(bundle.path)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"cannot read the tokenizer of {bundle.path}: {error}; train again") from error
-    data = TokenizedSplit.encode(
-        split, bundle.info.labels, tokenizer, bundle.info.max_length, model.config.uses_token_types
-    )
-    outputs = run_all_widths(model, data, model.config.pad_token_id or 0)
+    model, task = bundle.load_model(), bundle.info.task
+    processor = _processor(bundle, model.config)
+    data = encode(split, processor, model.config, bundle.info.labels, bundle.info.max_length, make_task(task))
+    outputs = run_all_widths(model, data)
     routes = outputs.routes()
     summary = outputs.summary(routes)
-    answers = outputs.logits.argmax(-1)  # (widths, texts)
-    widths = [width.width for width in model.slices]
-    rows = [
-        _row("full" if width == 1 else f"w={width:g}", width, share, accuracy, macs)
-        for width, share, accuracy, macs in zip(
-            widths, summary["shares"], summary["accuracy"], summary["mean_macs"], strict=True
-        )
-    ]
+
+    def scores(prefix: str = "") -> dict[str, Any]:
+        return {name: summary[f"{prefix}{name}"] for name in outputs.task.metrics}
+
+    rows = []
+    for index, (width, share, macs) in enumerate(
+        zip(model.slices, summary["shares"], summary["mean_macs"], strict=True)
+    ):
+        name = "full" if width.width == 1 else f"w={width.width:g}"
+        found = {metric: values[index] for metric, values in scores().items()}
+        rows.append(_row(name, width.width, share, found, macs))
     random_macs = float(np.dot(summary["shares"], summary["mean_macs"]))
-    rows.append(_row("routed", None, None, summary["routed_accuracy"], summary["routed_macs"]))
-    rows.append(_row("random", None, None, summary["random_accuracy"], random_macs, estimated=True))
+    rows.append(_row("routed", None, None, scores("routed_"), summary["routed_macs"]))
+    rows.append(_row("random", None, None, scores("random_"), random_macs, estimated=True))
+    routed = outputs.answers[routes, np.arange(len(split))]
     return BundleEvaluation(
         bundle=str(bundle.path),
-        texts=len(split),
+        task=task,
+        modality=bundle.info.modality,
+        samples=len(split),
         mean_tokens=float(data.lengths.mean()),
-        agreement=float((answers[routes, np.arange(len(split))] == answers[-1]).mean()),
+        agreement=Agreement.of(task, routed, outputs.answers[-1]),
         rows=tuple(rows),
     )
 
 
+def _processor(bundle: Bundle, config: SharcsEncoderConfig) -> Processor:
+    try:
+        if bundle.info.modality == "image":
+            return load_processor(bundle.path, str(bundle.path), config)
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(bundle.path)
+    except (OSError, ValueError, UsageError) as error:
+        file = PROCESSOR_FILES[bundle.info.modality]
+        raise BundleError(f"cannot read {file} of {bundle.path}: {error}; train again") from error
+    return tokenizer
+
+
 def _row(
-    name: str, width: float | None, share: float | None, accuracy: float, macs: float, estimated: bool = False
+    name: str,
+    width: float | None,
+    share: float | None,
+    scores: Mapping[str, float],
+    macs: float,
+    estimated: bool = False,
 ) -> EvaluationRow:
-    return EvaluationRow(name, width, share, accuracy, macs, None, None, None, estimated)
+    return EvaluationRow(name, width, share, scores, macs, None, None, None, estimated)

@@ -7,18 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sharcs_edge.bundle import BUNDLE_FILE, Bundle
+from sharcs_edge.bundle import BUNDLE_FILE, Bundle, Modality
 from sharcs_edge.errors import SharcsEdgeError
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.manifest import MANIFEST_NAME, Graph, tail_name
 
 MACS_TOKENS = 32
-"""Tokens of the input that a compute figure is given for."""
+"""Tokens of the text that a compute figure is given for."""
 
 
 @dataclass(frozen=True)
 class PartSummary:
-    """The trunk (``width`` None) or the tail of one width; ``macs``: multiply-accumulates for `MACS_TOKENS` tokens.
+    """The trunk (``width`` None) or the tail of one width; ``macs``: multiply-accumulates for `Summary.macs_tokens`.
 
     ``file``, ``bytes`` and ``int8_share`` (of its MatMuls) are those of an artifact's graph; a bundle has one file
     with all weights.
@@ -37,7 +37,9 @@ class PartSummary:
 class Summary:
     """What :func:`inspect` finds. ``parts``: trunk, then tails, narrow to wide; ``files``: name to bytes, all of them.
 
-    ``provenance`` says where it comes from: of a bundle the training record, of an artifact target and tools.
+    ``modality``: what the model reads; ``text_inputs`` is 0 for images. ``macs_tokens``: length of the input that MACs
+    are counted for; all images have the same. ``provenance`` says where it comes from: of a bundle the training record,
+    of an artifact target and tools.
     """
 
     kind: Literal["bundle", "artifact"]
@@ -52,10 +54,12 @@ class Summary:
     parts: tuple[PartSummary, ...]
     files: Mapping[str, int]
     provenance: Mapping[str, Any]
+    modality: Modality = "text"
+    macs_tokens: int = MACS_TOKENS
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
-        return {**asdict(self), "macs_tokens": MACS_TOKENS}
+        return asdict(self)
 
 
 def folder_kind(path: Path) -> Literal["bundle", "artifact"]:
@@ -130,8 +134,9 @@ def _inspect_bundle(path: Path) -> Summary:
 
     bundle = Bundle.open(path)
     config = SharcsEncoderConfig.from_pretrained(path)
+    tokens = config.max_tokens if config.reads_images else MACS_TOKENS
     tails = (
-        PartSummary(tail_name(width.width), width.width, tail_macs(config, width).count(MACS_TOKENS))
+        PartSummary(tail_name(width.width), width.width, tail_macs(config, width).count(tokens))
         for width in config.slices
     )
     return Summary(
@@ -144,7 +149,9 @@ def _inspect_bundle(path: Path) -> Summary:
         widths=config.sharcs.widths,
         trunk_layers=config.trunk_layers,
         tail_layers=config.num_layers - config.trunk_layers,
-        parts=(PartSummary("trunk", None, trunk_macs(config).count(MACS_TOKENS)), *tails),
+        parts=(PartSummary("trunk", None, trunk_macs(config).count(tokens)), *tails),
         files={file.name: file.stat().st_size for file in sorted(path.iterdir()) if file.is_file()},
         provenance=bundle.record,
+        modality=bundle.info.modality,
+        macs_tokens=tokens,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sharcs_edge.bundle import Bundle, BundleExample
+from sharcs_edge.bundle import Bundle, BundleExample, LabelScale
 from sharcs_edge.config import WidthSlice
 from sharcs_edge.errors import ExportError, InputError, ParityError
 from sharcs_edge_runtime.golden import Golden
@@ -33,17 +34,24 @@ _INT8_LABEL_AGREEMENT = 0.9
 _INT8_ROUTE_AGREEMENT = 0.9
 
 
-def tolerance_of(recipe: str, golden: Golden) -> Tolerance:
+def tolerance_of(recipe: str, golden: Golden, scale: LabelScale | None = None) -> Tolerance:
     """What an artifact of this quantization recipe must meet on these rows, at export and on every device.
+
+    ``scale``: of a regression, whose answers are judged in standard deviations of its labels.
 
     float32 may differ in the order of sums alone. int8 noise grows with the logits, and so does its limit: above what a
     sound artifact shows, below what a wrong kernel does. Where torch's own decision was closer than that noise it may
     fall otherwise; more than one row in ten may not.
     """
     if recipe == "none":
-        return _FLOAT_TOLERANCE
-    largest = max(1.0, float(np.abs(golden.logits).max()))
-    limit = float(f"{_INT8_SHARE_OF_LARGEST_LOGIT * largest:.2g}")
+        if scale is None:
+            return _FLOAT_TOLERANCE
+        # The mean of the labels is added last, in float32: where it is large, its rounding outweighs the rest.
+        rounding = float(np.abs(golden.logits).max() * np.finfo(np.float32).eps)
+        return replace(_FLOAT_TOLERANCE, logits=_FLOAT_TOLERANCE.logits * scale.std + rounding)
+    mean, unit = (0.0, 1.0) if scale is None else (scale.mean, scale.std)
+    largest = max(1.0, float(np.abs(golden.logits - mean).max()) / unit)
+    limit = float(f"{_INT8_SHARE_OF_LARGEST_LOGIT * largest * unit:.2g}")
     return Tolerance(limit, _INT8_LABEL_AGREEMENT, _INT8_ROUTE_AGREEMENT)
 
 

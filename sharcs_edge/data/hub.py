@@ -15,8 +15,8 @@ def hub_splits(name: str, columns: Columns) -> dict[str, Iterator[Row]]:
 
     Args:
         name: `name`, or `name:configuration` for a data set that has several, such as `nyu-mll/glue:sst2`.
-        columns: what to read. Where the label column is a `ClassLabel`, its names are the labels; a split without any
-            known label (hidden test labels, all -1) is left out.
+        columns: what to read. Where the label column is a `ClassLabel`, or a list of them, its names are the labels; a
+            split without any known label (hidden test labels, all -1) is left out.
 
     Raises:
         DataError: there is no such data set, or it cannot be reached or read.
@@ -39,9 +39,10 @@ def hub_splits(name: str, columns: Columns) -> dict[str, Iterator[Row]]:
     splits = {}
     for split, rows in loaded.items():
         columns.require(rows.column_names, f"{name} ({split})")
-        names = getattr(rows.features[columns.label], "names", None) if columns.label else None
+        feature = rows.features[columns.label] if columns.label else None
+        names, names_in_list = (getattr(kind, "names", None) for kind in (feature, getattr(feature, "feature", None)))
         if names is None or rows.unique(columns.label) != [-1]:
-            splits[str(split)] = _rows(f"{name} ({split})", rows, columns, names)
+            splits[str(split)] = _rows(f"{name} ({split})", rows, columns, names or names_in_list)
     return splits
 
 
@@ -52,9 +53,12 @@ def _rows(where: str, rows: Any, columns: Columns, label_names: list[str] | None
 
 
 def _named(values: Mapping[str, object], column: str | None, label_names: list[str] | None) -> Mapping[str, object]:
-    """Replace a `ClassLabel` number by its name; a number without a name (-1) becomes a missing label."""
+    """Replace `ClassLabel` numbers by their names; a number without a name (-1) becomes a missing label."""
     if column is None or label_names is None:
         return values
-    number = values[column]
-    named = label_names[number] if isinstance(number, int) and 0 <= number < len(label_names) else None
-    return {**values, column: named}
+    value = values[column]
+
+    def named(number: object) -> str | None:
+        return label_names[number] if isinstance(number, int) and 0 <= number < len(label_names) else None
+
+    return {**values, column: [named(number) for number in value] if isinstance(value, list) else named(value)}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sharcs_edge.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sharcs_edge_runtime.manifest import TaskName
+    from sharcs_edge_runtime.tasks import Label
 
 DEFAULT_PAIR_COLUMN = "text_pair"
 
@@ -52,7 +57,7 @@ class Example:
 
     text: str
     text_pair: str | None = None
-    label: str | None = None
+    label: Label | None = None
 
     @property
     def inputs(self) -> str | tuple[str, str]:
@@ -66,14 +71,14 @@ class Split:
 
     texts: tuple[str, ...]
     pairs: tuple[str, ...] | None
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
 
     @classmethod
     def of(cls, examples: Iterable[Example]) -> Split:
         """Gather labelled examples that all have a pair, or all have none."""
         texts: list[str] = []
         pairs: list[str] = []
-        labels: list[str] = []
+        labels: list[Label] = []
         for example in examples:
             texts.append(example.text)
             if example.text_pair is not None:
@@ -100,11 +105,6 @@ class Split:
             labels=tuple(self.labels[row] for row in rows),
         )
 
-    def label_ids(self, label_names: Sequence[str]) -> list[int]:
-        """Position of every row's label in `label_names`."""
-        position = {name: index for index, name in enumerate(label_names)}
-        return [position[label] for label in self.labels]
-
 
 @dataclass(frozen=True)
 class TextDataset:
@@ -112,8 +112,10 @@ class TextDataset:
 
     Attributes:
         train, dev, test: the rows; `test` is None where the source has none.
-        label_names: all labels of the whole train split, in the order of the model's logits.
+        label_names: what each of the model's logits is about: all labels of the whole train split, in order; for
+            regression the one column of values.
         notes: what was done to the rows on the way (a dev split held out, samples drawn), one sentence each.
+        task: what the labels are: a class each, a tuple of labels each, or a number each.
     """
 
     train: Split
@@ -121,23 +123,44 @@ class TextDataset:
     test: Split | None
     label_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    task: TaskName = "classification"
 
     @property
     def text_inputs(self) -> int:
         """Texts per row: 1, or 2 for pairs."""
         return 1 if self.train.pairs is None else 2
 
+    @property
+    def task_summary(self) -> str:
+        """The task and its labels in a few words."""
+        labels = self.train.labels
+        if self.task == "regression":
+            values = [label for label in labels if isinstance(label, float)]
+            return f"regression, numbers from {min(values):g} to {max(values):g}"
+        if self.task == "multi_label":
+            mean = sum(len(label) for label in labels if isinstance(label, tuple)) / len(labels)
+            return f"multi-label, {len(self.label_names):,} labels, {mean:.2g} per text on average"
+        return f"classification, {len(self.label_names):,} labels"
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) over every text and label in order; equal content gives equal fingerprints on any machine."""
         digest = hashlib.sha256()
+        if self.task != "classification":
+            _update(digest, self.task)
         for name in self.label_names:
             _update(digest, name)
         for title, split in (("train", self.train), ("dev", self.dev), ("test", self.test)):
             for example in split or ():
-                for value in (title, example.text, example.text_pair, example.label):
+                for value in (title, example.text, example.text_pair, *_label_parts(example.label)):
                     _update(digest, value)
         return digest.hexdigest()
+
+
+def _label_parts(label: Label | None) -> tuple[str | None, ...]:
+    if isinstance(label, tuple):
+        return str(len(label)), *label
+    return (label if label is None or isinstance(label, str) else repr(label),)
 
 
 def _update(digest: hashlib._Hash, value: str | None) -> None:

@@ -6,19 +6,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sharcs_edge.bundle import Bundle
+from sharcs_edge.bundle import Bundle, LabelScale
 from sharcs_edge.device import DeviceProfile
 from sharcs_edge_runtime.manifest import Graph, Manifest, find_width, format_widths
+from sharcs_edge_runtime.tasks import METRICS, Metric
 
 CARD_FILE = "README.md"
 _TOKENS = 32
+_SURE = "possibly with a high score: scores are no calibrated probabilities."
+_STRANGER = {
+    "classification": f"one of the labels too, {_SURE}",
+    "multi_label": f"labels too, {_SURE}",
+    "regression": "a value too, and nothing says how far to trust it. Values outside the training range can occur.",
+}
+"""What becomes of a text unlike the training texts."""
 
 
 def model_card(manifest: Manifest, bundle: Bundle, device: DeviceProfile) -> str:
     """The card in Markdown. It holds no date and no path: equal artifacts get equal cards."""
     sections = [
         f"# {manifest.family}",
-        _summary(manifest, device),
+        _summary(manifest, device, bundle.info.label_scale),
         "## Use",
         _use(manifest, device),
         "## Graphs",
@@ -45,14 +53,25 @@ def public_name(name: str) -> str:
     return path.name if path.is_absolute() or path.parts[:1] == ("..",) else name
 
 
-def _summary(manifest: Manifest, device: DeviceProfile) -> str:
+def _summary(manifest: Manifest, device: DeviceProfile, scale: LabelScale | None) -> str:
     texts = "a pair of texts" if manifest.text_inputs == 2 else "a text"
-    labels = ", ".join(f"`{label}`" for label in manifest.labels)
     return (
-        f"Sorts {texts} into one of {len(manifest.labels)} labels ({labels}) with a transformer encoder that picks "
+        f"{_does(manifest, texts, scale)} with a transformer encoder that picks "
         f"its own width per input: a trunk of {manifest.trunk_layers} of {manifest.num_layers} layers with a router, "
         f"and one tail per width ({format_widths(manifest.widths)} of the encoder). Exported for the target "
         f"`{manifest.target}` ({device.title})."
+    )
+
+
+def _does(manifest: Manifest, texts: str, scale: LabelScale | None) -> str:
+    labels = ", ".join(f"`{label}`" for label in manifest.labels)
+    if scale is not None:
+        return f"Gives {texts} a value ({labels}; {scale.lowest:g} to {scale.highest:g} in training)"
+    count = f"{len(manifest.labels)} labels ({labels})"
+    return (
+        f"Says which of {count} hold for {texts}"
+        if manifest.task == "multi_label"
+        else f"Sorts {texts} into one of {count}"
     )
 
 
@@ -78,26 +97,33 @@ def _weights(graph: Graph) -> str:
 
 
 def _quality(manifest: Manifest, record: Mapping[str, Any]) -> str:
-    """Accuracy on the dev rows, as the training record has it; it was measured before quantization."""
+    """Scores on the dev rows, as the training record has them; they were measured before quantization."""
     dev, trained = record.get("dev", {}), record.get("widths", [])
-    accuracy, shares = dev.get("accuracy", []), dev.get("shares", [])
-    if not trained or len(accuracy) != len(trained) or len(shares) != len(trained):
+    metrics = METRICS[manifest.task]
+    columns = [dev.get(metric.name, []) for metric in metrics]
+    shares = dev.get("shares", [])
+    if not trained or any(len(column) != len(trained) for column in (*columns, shares)):
         return "The training record holds no quality per width; measure it with `sharcs-edge evaluate`."
     rows = []
     for width in manifest.widths:
         index = find_width(trained, width)
-        rows.append((f"{width:g}", f"{accuracy[index]:.2%}", f"{shares[index]:.1%}"))
+        scores = [_score(metric, column[index]) for metric, column in zip(metrics, columns, strict=True)]
+        rows.append((f"{width:g}", *scores, f"{shares[index]:.1%}"))
     if len(rows) == len(trained):
-        rows.append(("routed", f"{dev['routed_accuracy']:.2%}", ""))
-        rows.append(("same shares at random", f"{dev['random_accuracy']:.2%}", ""))
+        for title, prefix in (("routed", "routed_"), ("same shares at random", "random_")):
+            rows.append((title, *(_score(metric, dev[prefix + metric.name]) for metric in metrics), ""))
         note = "the router's choice among them"
     else:
         note = "the router's choice among all trained widths, of which this artifact has a part"
     counted = f"{record.get('samples', {}).get('dev', 'the')} dev rows"
     return (
-        f"Accuracy on {counted}, in float32 before export; shares are {note}. Measure the artifact itself with "
-        "`sharcs-edge evaluate`.\n\n" + _table(("width", "accuracy", "share of rows"), rows)
+        f"Measured on {counted}, in float32 before export; shares are {note}. Measure the artifact itself with "
+        "`sharcs-edge evaluate`.\n\n" + _table(("width", *(metric.title for metric in metrics), "share of rows"), rows)
     )
+
+
+def _score(metric: Metric, value: float) -> str:
+    return f"{value:.2%}" if metric.is_share else f"{value:.4f}"
 
 
 def _provenance(manifest: Manifest, bundle: Bundle) -> str:
@@ -120,16 +146,16 @@ def _limits(manifest: Manifest) -> str:
     tolerance = manifest.tolerance
     text = (
         "For texts like those it was trained on; tokens after the first "
-        f"{manifest.tokenizer.max_length} are cut off. A text of another language, topic or form gets one of the "
-        "labels too, possibly with a high score: scores are no calibrated probabilities. Biases of the source model "
-        "and of the training data remain."
+        f"{manifest.tokenizer.max_length} are cut off. A text of another language, topic or form gets "
+        f"{_STRANGER[manifest.task]} Biases of the source model and of the training data remain."
     )
     if all(graph.quantization.recipe == "none" for graph in manifest.graphs):
         return text
+    labels = "" if manifest.task == "regression" else f"{tolerance.label_agreement:.0%} equal labels and "
     return (
         f"{text} Quantization shifts logits, and close decisions with them: on the golden rows `verify` allows a "
-        f"difference of {tolerance.logits:g} to torch and asks for {tolerance.label_agreement:.0%} equal labels and "
-        f"{tolerance.route_agreement:.0%} equal routes."
+        f"difference of {tolerance.logits:g} to torch and asks for {labels}{tolerance.route_agreement:.0%} equal "
+        "routes."
     )
 
 

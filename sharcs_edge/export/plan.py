@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import WidthSlice, check_widths
 from sharcs_edge.device import DeviceProfile, Preset, load_device
-from sharcs_edge.errors import BundleError, WidthError
+from sharcs_edge.errors import BundleError, UsageError, WidthError
 from sharcs_edge.export.exporter import Exporter, GraphPlan, load_exporter
 from sharcs_edge.parity import GOLDEN_ROWS
 from sharcs_edge_runtime.manifest import TensorSpec, find_width, format_widths, tail_name
@@ -85,10 +85,14 @@ def plan_export(
         BundleError: the bundle cannot be read.
         DeviceError: unknown target, or one without a preset for the backend.
         WidthError: a width that the bundle lacks; the message lists those that it has.
-        UsageError, MissingDependencyError: the backend is unknown, or lacks a library.
+        UsageError: the bundle reads images, or the backend is unknown; MissingDependencyError: it lacks a library.
         ExportError: the format cannot hold the graphs.
     """
     bundle = Bundle.open(bundle_path)
+    if bundle.info.modality != "text":
+        raise UsageError(
+            f"{bundle.path} reads images, but the device runtime reads text; it can be evaluated, not exported"
+        )
     device = load_device(target)
     preset = device.preset(backend)
     if quantization is not None:

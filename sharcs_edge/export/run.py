@@ -143,7 +143,7 @@ class _Draft:
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             family=self.family,
-            task="classification",
+            task=info.task,
             labels=info.labels,
             text_inputs=info.text_inputs,
             backend=plan.exporter.backend,
@@ -155,7 +155,7 @@ class _Draft:
             golden=file_reference(folder / GOLDEN_FILE),
             files=(),
             target=plan.device.name,
-            tolerance=tolerance_of(recipe, self.golden),
+            tolerance=tolerance_of(recipe, self.golden, info.label_scale),
             tools={"sharcs-edge": __version__, "tokenizers": version("tokenizers"), **plan.exporter.tools()},
         )
         if card:

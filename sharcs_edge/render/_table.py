@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from sharcs_edge_runtime.tasks import Metric
 
 
 class FigureTable(Table):
@@ -17,6 +22,16 @@ class FigureTable(Table):
     def add(self, *cells: str) -> None:
         """Appends a row."""
         self.add_row(*map(Text, cells))
+
+
+def score_heading(metric: Metric) -> str:
+    """``accuracy %``, for the column of a metric."""
+    return f"{metric.title} %" if metric.is_share else metric.title
+
+
+def score_cell(metric: Metric, value: float) -> str:
+    """``89.34`` under a heading that says %, else ``0.8934``."""
+    return percent(value) if metric.is_share else f"{value:.4f}"
 
 
 def percent(share: float | None) -> str:

@@ -8,12 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from sharcs_edge.inspection import MACS_TOKENS, Summary
+from sharcs_edge.inspection import Summary
 from sharcs_edge.render._table import FigureTable, file_size, mega_macs
 from sharcs_edge.render.training import render_dev_quality
 
 _LABELS_SHOWN = 8
-_MACS = f"MACs M at {MACS_TOKENS} tokens"
+_READS = {0: "images", 1: "single texts", 2: "pairs of texts"}
 
 
 def render_inspection(summary: Summary) -> RenderableType:
@@ -28,10 +28,10 @@ def render_inspection(summary: Summary) -> RenderableType:
 
 def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     yield summary.kind, summary.path
-    yield "task", f"{summary.task} of {'single texts' if summary.text_inputs == 1 else 'pairs of texts'}"
-    yield "labels", _shorten(summary.labels)
+    yield "task", f"{summary.task.replace('_', '-')} of {_READS[summary.text_inputs]}"
+    yield ("value" if summary.task == "regression" else "labels"), _shorten(summary.labels)
     yield "layers", f"trunk {summary.trunk_layers}, tails {summary.tail_layers}"
-    yield "longest input", f"{summary.max_length} tokens"
+    yield "longest input" if summary.modality == "text" else "input", f"{summary.max_length} tokens"
     origin = summary.provenance
     if summary.kind == "artifact":
         yield "family", origin["family"]
@@ -60,7 +60,7 @@ def _versions(tools: Mapping[str, str]) -> str:
 
 def _graphs_and_files(summary: Summary) -> Table:
     """Of an artifact: what each file is for, and the rest of the files."""
-    table = FigureTable("file", "weights", "size", _MACS, text_columns=2)
+    table = FigureTable("file", "weights", "size", _macs_heading(summary), text_columns=2)
     for part in summary.parts:
         int8 = f"int8 in {part.int8_share:.1%} of MatMuls" if part.quantization == "int8_dynamic" else "float32"
         table.add(part.file or part.name, int8, file_size(part.bytes or 0), mega_macs(part.macs))
@@ -74,8 +74,12 @@ def _graphs_and_files(summary: Summary) -> Table:
     return table
 
 
+def _macs_heading(summary: Summary) -> str:
+    return f"MACs M at {summary.macs_tokens} tokens"
+
+
 def _parts(summary: Summary) -> Table:
-    table = FigureTable("part", "width", _MACS)
+    table = FigureTable("part", "width", _macs_heading(summary))
     for part in summary.parts:
         table.add(part.name, "" if part.width is None else f"{part.width:g}", mega_macs(part.macs))
     return table

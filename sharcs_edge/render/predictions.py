@@ -10,12 +10,15 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 from sharcs_edge.render._json import write_json
+from sharcs_edge_runtime.manifest import TaskName
 from sharcs_edge_runtime.session import Prediction
 from sharcs_edge_runtime.tokenization import Text
 
-_LONGEST_LABEL = 28
+_LONGEST_ANSWER = 28
+_VALUE_SIZE = 10
 _NARROWEST_TEXT = 16
-_HEADER = f"  {'score':>5}  {'width':>5}  {'route':<10}  {'ms':>7}  "
+_SCORE = f"  {'score':>5}"
+_ROUTE = f"  {'width':>5}  {'route':<10}  {'ms':>7}  "
 
 
 class JsonLines:
@@ -28,30 +31,43 @@ class JsonLines:
     def print(self, text: Text, prediction: Prediction) -> None:
         record: dict[str, Any] = {"text": text} if isinstance(text, str) else {"text": text[0], "text_pair": text[1]}
         record |= prediction.to_dict()
-        record["scores"] = dict(zip(self._labels, prediction.scores, strict=True))
+        if prediction.scores is not None:
+            record["scores"] = dict(zip(self._labels, prediction.scores, strict=True))
         write_json(record, self._stream)
 
 
 class PredictionTable:
-    """Aligned columns. Lines are printed one by one, so their widths follow from the labels alone."""
+    """Aligned columns. Lines are printed one by one, so their widths follow from task and labels alone."""
 
-    def __init__(self, stream: TextIO, labels: Sequence[str]) -> None:
+    def __init__(self, stream: TextIO, labels: Sequence[str], task: TaskName) -> None:
         self._stream = stream
-        self._label_size = min(max(map(cell_len, [*labels, "label"])), _LONGEST_LABEL)
-        self._text_size = max(Console(file=stream).width - self._label_size - len(_HEADER), _NARROWEST_TEXT)
+        self._title = {"classification": "label", "multi_label": "labels", "regression": "value"}[task]
+        self._size = _VALUE_SIZE if task == "regression" else _LONGEST_ANSWER
+        if task == "classification":
+            self._size = min(max(map(cell_len, [*labels, self._title])), _LONGEST_ANSWER)
+        self._columns = (_SCORE if task == "classification" else "") + _ROUTE
+        self._text_size = max(Console(file=stream).width - self._size - len(self._columns), _NARROWEST_TEXT)
         self._has_header = False
 
     def print(self, text: Text, prediction: Prediction) -> None:
         if not self._has_header:
-            self._line(set_cell_size("label", self._label_size) + _HEADER + "text")
+            self._line(set_cell_size(self._title, self._size) + self._columns + "text")
             self._has_header = True
-        route = f"{prediction.width:5.3g}  {prediction.reason:<10}"
-        numbers = f"  {prediction.score:5.3f}  {route}  {prediction.milliseconds:7.2f}  "
+        score = "" if prediction.score is None else f"  {prediction.score:5.3f}"
+        route = f"  {prediction.width:5.3g}  {prediction.reason:<10}  {prediction.milliseconds:7.2f}  "
         shown = text if isinstance(text, str) else " | ".join(text)
-        self._line(_fit(prediction.label, self._label_size) + numbers + _fit(shown, self._text_size).rstrip())
+        self._line(_fit(_answer(prediction), self._size) + score + route + _fit(shown, self._text_size).rstrip())
 
     def _line(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
+
+
+def _answer(prediction: Prediction) -> str:
+    if prediction.value is not None:
+        return f"{prediction.value:.5g}"
+    if prediction.labels is not None:
+        return ", ".join(prediction.labels) or "none"
+    return prediction.label or ""
 
 
 def _fit(text: str, size: int) -> str:

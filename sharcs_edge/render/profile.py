@@ -91,11 +91,17 @@ def _mix(mix: Record, texts: Record) -> RenderableType:
         table.add_row(name, "", _ms(ms["mean"]), _ms(ms["p50"]), _ms(ms["p95"]), "", style="bold")
     even = mix["break_even_share"]
     notes = Text.assemble(
-        f"speed-up of the mean {mix['speedup']:.2f}x, same label as full width {mix['agreement']:.1%}, "
+        f"speed-up of the mean {mix['speedup']:.2f}x, {_agreement(mix)}, "
         f"routing decision {_ms(mix['decision']['mean'])} ms, "
         f"pays off from a narrow share of {'-' if even is None else format(even, '.1%')}"
     )
     return Group(table, notes)
+
+
+def _agreement(mix: Record) -> str:
+    if "mean_difference" in mix:  # of a regression
+        return f"{mix['mean_difference']:.4g} from the full width's value on average"
+    return f"same label as full width {mix['agreement']:.1%}"
 
 
 def _start(cold: Record) -> RenderableType:

@@ -12,7 +12,7 @@ from sharcs_edge_runtime.verify import VerifyReport
 def render_verify(report: VerifyReport) -> RenderableType:
     """Every width against torch, then the routes, then the verdict with the tolerance that it rests on."""
     tolerance = report.tolerance
-    widths = FigureTable("graph", "rows run", "max |diff|", "mean |diff|", "same label %", text_columns=2)
+    widths = FigureTable("graph", "rows run", "max |diff|", "mean |diff|", "same answer %", text_columns=2)
     for check in report.widths:
         widths.add(
             check.graph,
@@ -25,7 +25,7 @@ def render_verify(report: VerifyReport) -> RenderableType:
     for route in report.routes:
         routes.add(route.layout, route.reference, f"{route.max_router_diff:.1e}", percent(route.agreement))
     asked = (
-        f"logits within {tolerance.logits:.1e}, same label for {tolerance.label_agreement:.2%}, "
+        f"logits within {tolerance.logits:.1e}, same answer for {tolerance.label_agreement:.2%}, "
         f"same route for {tolerance.route_agreement:.2%}"
     )
     verdict = ("passed", "bold green") if report.passed else ("FAILED", "bold red")

@@ -1,10 +1,11 @@
-"""Tokenised samples and the collation of a step into one padded part per width."""
+"""The samples of a split as a model takes them, and the collation of a step into one part per width."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,57 @@ from transformers import PreTrainedTokenizerFast
 
 from sharcs_edge.data import Split
 from sharcs_edge.train.sampler import Assignment
+from sharcs_edge.train.tasks import Classification, Task
 
 Features = dict[str, Any]
 
+_TEXTS_AT_ONCE = 10_000
+
+
+class EncodedSplit(Dataset[Features], ABC):
+    """The samples of a split: texts as tokens here, images in `sharcs_edge.train.images`.
+
+    Attributes:
+        labels: (samples, ...) as ``task`` has them.
+    """
+
+    labels: NDArray[Any]
+    task: Task
+
+    @property
+    @abstractmethod
+    def lengths(self) -> NDArray[np.int64]:
+        """(samples,) tokens of each one."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def __getitem__(self, assignment: Assignment) -> Features:
+        """``sample``, ``width``, ``label``, and what :meth:`inputs` reads."""
+
+    @abstractmethod
+    def inputs(self, rows: Sequence[Features]) -> dict[str, Tensor]:
+        """The model's arguments for a batch of samples."""
+
 
 @dataclass
-class TokenizedSplit(Dataset[Features]):
-    """``input_ids`` (and segment ids of pairs) of every sample, unpadded, with class indices."""
+class TokenizedSplit(EncodedSplit):
+    """The tokens of every sample, one after the other, and its label.
 
-    input_ids: list[list[int]]
-    token_type_ids: list[list[int]] | None
-    labels: NDArray[np.int64]
+    Attributes:
+        tokens: ids of all samples without padding, int32: four bytes a token, where lists would take some 36.
+        offsets: (samples + 1,) where each sample begins in ``tokens``, and their end.
+        token_types: segment ids of pairs, int8, as long as ``tokens``; None where the model takes none.
+        pad_id: of the token that fills shorter rows of a batch up; it is masked.
+    """
+
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    token_types: NDArray[np.int8] | None
+    labels: NDArray[Any]
+    task: Task = field(default_factory=Classification)
+    pad_id: int = 0
 
     @classmethod
     def encode(
@@ -36,63 +77,54 @@ class TokenizedSplit(Dataset[Features]):
         tokenizer: PreTrainedTokenizerFast,
         max_length: int,
         token_types: bool,
+        task: Task | None = None,
     ) -> TokenizedSplit:
-        """Truncates to ``max_length`` tokens; of a pair, the longer text loses tokens first."""
-        encoded = tokenizer(
-            list(split.texts),
-            None if split.pairs is None else list(split.pairs),
-            truncation=True,
-            max_length=max_length,
-            return_token_type_ids=token_types,
-            return_attention_mask=False,
-            verbose=False,
+        """Truncates to ``max_length`` tokens; of a pair, the longer text loses tokens first. ``task``: classification
+        unless given."""
+        task = task or Classification()
+        tokens, types, lengths = [], [], [np.zeros(1, dtype=np.int64)]
+        for start in range(0, len(split), _TEXTS_AT_ONCE):
+            rows = slice(start, start + _TEXTS_AT_ONCE)
+            encoded = tokenizer(
+                list(split.texts[rows]),
+                None if split.pairs is None else list(split.pairs[rows]),
+                truncation=True,
+                max_length=max_length,
+                return_token_type_ids=token_types,
+                return_attention_mask=False,
+                verbose=False,
+            )
+            lengths.append(np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64))
+            tokens.append(np.fromiter(chain.from_iterable(encoded["input_ids"]), dtype=np.int32))
+            if token_types:
+                types.append(np.fromiter(chain.from_iterable(encoded["token_type_ids"]), dtype=np.int8))
+        return cls(
+            np.concatenate(tokens),
+            np.cumsum(np.concatenate(lengths)),
+            np.concatenate(types) if token_types else None,
+            task.encode_labels(split.labels, label_names),
+            task,
+            tokenizer.pad_token_id or 0,
         )
-        labels = np.array(split.label_ids(label_names), dtype=np.int64)
-        return cls(encoded["input_ids"], encoded["token_type_ids"] if token_types else None, labels)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
+        return np.diff(self.offsets)
 
     def __getitem__(self, assignment: Assignment) -> Features:
         sample, width = assignment
+        place = slice(self.offsets[sample], self.offsets[sample + 1])
         features: Features = {
             "sample": sample,
             "width": width,
-            "label": int(self.labels[sample]),
-            "input_ids": self.input_ids[sample],
+            "label": self.labels[sample],
+            "input_ids": self.tokens[place],
         }
-        if self.token_type_ids is not None:
-            features["token_type_ids"] = self.token_type_ids[sample]
+        if self.token_types is not None:
+            features["token_type_ids"] = self.token_types[place]
         return features
 
-
-class Collator:
-    """A step -> ``{"parts": [part per width]}``.
-
-    A part holds ``inputs`` (padded tensors, (batch, tokens)), ``labels`` and ``samples`` (batch,), ``width`` (int).
-    """
-
-    def __init__(self, pad_id: int) -> None:
-        self.pad_id = pad_id
-
-    def __call__(self, features: Sequence[Features]) -> dict[str, list[dict[str, Any]]]:
-        parts = []
-        for width, group in groupby(features, key=lambda feature: int(feature["width"])):
-            rows = list(group)
-            part: dict[str, Any] = {
-                "inputs": self.pad(rows),
-                "labels": torch.tensor([row["label"] for row in rows]),
-                "samples": torch.tensor([row["sample"] for row in rows]),
-                "width": width,
-            }
-            parts.append(part)
-        return {"parts": parts}
-
-    def pad(self, rows: Sequence[Features]) -> dict[str, Tensor]:
+    def inputs(self, rows: Sequence[Features]) -> dict[str, Tensor]:
         """Right-padded ``input_ids``, ``attention_mask`` and, where present, ``token_type_ids``."""
         longest = max(len(row["input_ids"]) for row in rows)
         shape = (len(rows), longest)
@@ -104,8 +136,31 @@ class Collator:
             inputs["token_type_ids"] = torch.zeros(shape, dtype=torch.long)
         for index, row in enumerate(rows):
             length = len(row["input_ids"])
-            inputs["input_ids"][index, :length] = torch.tensor(row["input_ids"])
             inputs["attention_mask"][index, :length] = 1
-            if "token_type_ids" in row:
-                inputs["token_type_ids"][index, :length] = torch.tensor(row["token_type_ids"])
+            for name in inputs.keys() & row.keys():
+                inputs[name][index, :length] = torch.from_numpy(row[name])
         return inputs
+
+
+class Collator:
+    """A step -> ``{"parts": [part per width]}``.
+
+    A part holds ``inputs`` (the model's, made by the function given), ``labels`` and ``samples`` (batch, ...) and
+    ``width`` (int).
+    """
+
+    def __init__(self, inputs: Callable[[Sequence[Features]], dict[str, Tensor]]) -> None:
+        self.inputs = inputs
+
+    def __call__(self, features: Sequence[Features]) -> dict[str, list[dict[str, Any]]]:
+        parts = []
+        for width, group in groupby(features, key=lambda feature: int(feature["width"])):
+            rows = list(group)
+            part: dict[str, Any] = {
+                "inputs": self.inputs(rows),
+                "labels": torch.from_numpy(np.stack([row["label"] for row in rows])),
+                "samples": torch.tensor([row["sample"] for row in rows]),
+                "width": width,
+            }
+            parts.append(part)
+        return {"parts": parts}

@@ -52,7 +52,7 @@ def test_accuracy_and_macs(name: str, width: float | None, record: EvaluationRec
         for answer in answers
     ]
     found = row(record, name)
-    assert found.accuracy == right / 8
+    assert found.scores == {"accuracy": right / 8}
     assert found.mean_macs == sum(macs) / 8
     assert not found.estimated
     assert found.mean_ms is not None and found.p50_ms is not None and found.p95_ms is not None
@@ -64,13 +64,13 @@ def test_shares_and_agreement(record: EvaluationRecord, session: Session, texts:
     for name, width in (("w=0.25", 0.25), ("w=0.5", 0.5), ("full", 1.0)):
         assert row(record, name).share == sum(answer.width == width for answer in routed) / 8
     full = [session.predict(text, budget=Budget(width=1.0)).label for text in texts]
-    assert record.agreement == sum(answer.label == label for answer, label in zip(routed, full, strict=True)) / 8
+    assert record.agreement.same == sum(answer.label == label for answer, label in zip(routed, full, strict=True)) / 8
 
 
 def test_random_routing_is_computed_and_says_so(record: EvaluationRecord) -> None:
     random = row(record, "random")
     static = [row(record, name) for name in ("w=0.25", "w=0.5", "full")]
-    assert random.accuracy == pytest.approx(sum(way.accuracy * (way.share or 0) for way in static))
+    assert random.scores["accuracy"] == pytest.approx(sum(way.scores["accuracy"] * (way.share or 0) for way in static))
     assert random.mean_macs == pytest.approx(sum(way.mean_macs * (way.share or 0) for way in static))
     assert random.estimated
     assert random.mean_ms is random.p50_ms is random.p95_ms is None
@@ -79,7 +79,7 @@ def test_random_routing_is_computed_and_says_so(record: EvaluationRecord) -> Non
 def test_routed_follows_the_budget_of_the_session(tiny_artifact: Path, texts: list[str]) -> None:
     record = evaluate(Session.load(tiny_artifact, budget=Budget(max_width=0.25)), texts, LABELS)
     assert [row.share for row in record.rows[:3]] == [1, 0, 0]
-    assert row(record, "routed").accuracy == row(record, "w=0.25").accuracy
+    assert row(record, "routed").scores == row(record, "w=0.25").scores
 
 
 def test_without_a_full_width_no_row_claims_to_be_full(make_artifact: Any, texts: list[str]) -> None:

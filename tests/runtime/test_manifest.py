@@ -244,7 +244,10 @@ def repeat_tail(document: dict[str, Any]) -> None:
         (edit("graphs", 0, "bytes", value=-1), "expected an integer >= 0, got -1 @ $.graphs[0].bytes"),
         (edit("labels", value=["only"]), "a classifier needs at least 2 labels @ $.labels"),
         (edit("trunk_layers", value=6), "expected less than num_layers (6) @ $.trunk_layers"),
-        (edit("task", value="regression"), 'expected "classification", got "regression" @ $.task'),
+        (
+            edit("task", value="tagging"),
+            'expected "classification" or "multi_label" or "regression", got "tagging" @ $.task',
+        ),
         (edit("text_inputs", value=3), "expected 1 or 2, got 3 @ $.text_inputs"),
         (edit("family", value=""), "expected a string that is not empty @ $.family"),
         (edit("family", value="\ud800"), "the string holds a lone surrogate @ $.family"),

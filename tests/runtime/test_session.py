@@ -35,7 +35,7 @@ def golden(session: Session) -> Golden:
     return Golden.load(session.artifact.golden_file, session.manifest)
 
 
-def answers(predictions: list[Prediction]) -> list[tuple[str, float, str, int, bool]]:
+def answers(predictions: list[Prediction]) -> list[tuple[str | None, float, str, int, bool]]:
     return [(p.label, p.width, p.reason, p.tokens, p.truncated) for p in predictions]
 
 
@@ -49,7 +49,7 @@ def test_predictions_are_those_of_the_golden_rows(session: Session, golden: Gold
         assert prediction.reason == "router"
         assert prediction.label == session.labels[int(logits.argmax())]
         assert prediction.scores == pytest.approx(expected.tolist(), abs=1e-5)
-        assert prediction.score == max(prediction.scores)
+        assert prediction.scores is not None and prediction.score == max(prediction.scores)
         assert prediction.tokens == golden.tokens.attention_mask[row].sum()
         assert prediction.milliseconds > 0
 

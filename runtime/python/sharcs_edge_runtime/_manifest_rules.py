@@ -18,8 +18,10 @@ def consistency_problems(sound: Mapping[str, Any]) -> list[str]:
     problems: list[str] = []
     if "labels" in sound:
         problems += _duplicates(sound["labels"], "label", "$.labels")
-        if len(sound["labels"]) < 2:
+        if sound.get("task") == "classification" and len(sound["labels"]) < 2:
             problems.append("a classifier needs at least 2 labels @ $.labels")
+        if sound.get("task") == "regression" and len(sound["labels"]) != 1:
+            problems.append("regression has one value, and so 1 label that names it @ $.labels")
     if "widths" in sound:
         problems += _width_problems(sound["widths"])
     if {"trunk_layers", "num_layers"} <= sound.keys() and sound["trunk_layers"] >= sound["num_layers"]:

@@ -1,16 +1,19 @@
-"""Accuracy, compute and latency of an artifact on labelled texts, per width and routed, on this machine."""
+"""Quality, compute and latency of an artifact on labelled texts, per width and routed, on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sharcs_edge_runtime.errors import InputError
+from sharcs_edge_runtime.manifest import TaskName
 from sharcs_edge_runtime.policy import Budget
 from sharcs_edge_runtime.session import Prediction, Session
+from sharcs_edge_runtime.tasks import Label, encode_labels, measure, measure_random, same_answers
 from sharcs_edge_runtime.tokenization import Text
 
 if TYPE_CHECKING:
@@ -24,44 +27,76 @@ class EvaluationRow:
     """One way to answer the texts.
 
     `name`: "w=0.25" (that width for every text), "full" (width 1), "routed" or "random" (routes drawn with the routed
-    shares). `share`: of the routed texts that ran this width. `mean_macs`: per text, trunk and router included, no
-    padding. `accuracy`, `share`: 0..1. Milliseconds: wall time of one prediction, tokenization included. `estimated`:
-    computed from other rows, not measured; its milliseconds are None.
+    shares). `share`: of the routed texts that ran this width, 0..1. `scores`: every metric of the task by its name, the
+    headline first. `mean_macs`: per text, trunk and router included, no padding. Milliseconds: wall time of one
+    prediction, tokenization included. `estimated`: computed from other rows, not measured; its milliseconds are None.
     """
 
     name: str
     width: float | None
     share: float | None
-    accuracy: float
+    scores: Mapping[str, float]
     mean_macs: float
     mean_ms: float | None
     p50_ms: float | None
     p95_ms: float | None
     estimated: bool
 
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain JSON values, each score under its own name."""
+        plain = asdict(self)
+        scores = plain.pop("scores")
+        return {**{name: plain.pop(name) for name in ("name", "width", "share")}, **scores, **plain}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close routed answers are to those of the widest width.
+
+    `same`: share of texts (0..1) with the same label, or the same set of labels; None for regression. `difference`:
+    mean absolute difference of the values; None but for regression.
+    """
+
+    same: float | None
+    difference: float | None
+
+    @classmethod
+    def of(cls, task: TaskName, routed: NDArray[Any], full: NDArray[Any]) -> Agreement:
+        """Of answers as `sharcs_edge_runtime.tasks` has them, (texts, ...)."""
+        if task == "regression":
+            return cls(None, float(np.abs(routed.astype(np.float64) - full).mean()))
+        return cls(float(same_answers(task, routed, full, 0.0).mean()), None)
+
+    def to_dict(self) -> dict[str, float]:
+        """``agreement`` or ``mean_difference``, whichever the task has."""
+        named = {"agreement": self.same, "mean_difference": self.difference}
+        return {name: value for name, value in named.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """The result of `evaluate`; `agreement`: share of texts (0..1) whose routed label is that of the widest width."""
+    """The result of `evaluate`. `agreement`: of the routed answers with those of the widest width."""
 
     artifact: str
+    task: TaskName
     texts: int
     threads: int
     mean_tokens: float
     truncated: int
-    agreement: float
+    agreement: Agreement
     rows: tuple[EvaluationRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
+        plain = {key: value for key, value in asdict(self).items() if key not in ("agreement", "rows")}
+        return {**plain, **self.agreement.to_dict(), "rows": [row.to_dict() for row in self.rows]}
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Everything kept of one way to answer; arrays are (texts,)."""
+    """Everything kept of one way to answer; arrays are (texts,), answers (texts, ...)."""
 
-    labels: NDArray[np.int64]
+    answers: NDArray[Any]
     milliseconds: NDArray[np.float64]
     macs: NDArray[np.float64]
     widths: NDArray[np.float64]
@@ -70,11 +105,13 @@ class _Run:
 def evaluate(
     session: Session,
     texts: Sequence[Text],
-    labels: Sequence[str],
+    labels: Sequence[Label],
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationRecord:
     """Answer every text with each width and routed (under the session's budget), one by one, and compare.
+
+    `labels`: one per text, as the task has them: a label, a tuple of labels (maybe empty), or a number.
 
     For each text all ways run in turn, starting with another one each time, so that a machine that slows down or
     speeds up does so for all of them. `progress` is called with (texts done, texts) after each text.
@@ -92,47 +129,72 @@ def evaluate(
         if progress is not None:
             progress(index + 1, len(texts))
     *static, routed = (_collect(session, answers) for answers in predictions)
+    task = session.manifest.task
     shares = [float((routed.widths == width).mean()) for width in session.widths]
     rows = [
-        _measured(_static_name(width), width, share, run, truth)
+        _measured(_static_name(width), width, share, run, measure(task, run.answers, truth))
         for width, share, run in zip(session.widths, shares, static, strict=True)
     ]
+    routes = np.searchsorted(session.widths, routed.widths)
+    random = measure_random(task, np.stack([run.answers for run in static]), truth, routes)
     tokens = [prediction.tokens for prediction in predictions[-1]]
     return EvaluationRecord(
         artifact=str(session.artifact.path),
+        task=task,
         texts=len(texts),
         threads=session.threads,
         mean_tokens=float(np.mean(tokens)),
         truncated=sum(prediction.truncated for prediction in predictions[-1]),
-        agreement=float((routed.labels == static[-1].labels).mean()),
-        rows=(*rows, _measured("routed", None, None, routed, truth), _random(rows)),
+        agreement=Agreement.of(task, routed.answers, static[-1].answers),
+        rows=(
+            *rows,
+            _measured("routed", None, None, routed, measure(task, routed.answers, truth)),
+            _random(rows, random),
+        ),
     )
 
 
-def _check(session: Session, texts: Sequence[Text], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Indices of the true labels (texts,); every text is tokenized once so that a bad one stops it here."""
+def _check(session: Session, texts: Sequence[Text], labels: Sequence[Label]) -> NDArray[Any]:
+    """The true labels as `encode_labels` gives them; every text is tokenized once so that a bad one stops it here."""
     if len(texts) != len(labels):
         raise InputError(f"there are {len(texts)} texts and {len(labels)} labels; expected one label per text")
     if not texts:
         raise InputError("there are no texts to evaluate; give at least one text with its label")
-    known = {label: index for index, label in enumerate(session.labels)}
     for index, label in enumerate(labels):
-        if label not in known:
-            shown = ", ".join(session.labels[:_LABELS_SHOWN])
-            more = f", ... ({len(known)} in all)" if len(known) > _LABELS_SHOWN else ""
-            raise InputError(f"label {label!r} of text {index} is not one that the artifact knows: {shown}{more}")
+        _check_label(session, label, index)
     for index, text in enumerate(texts):
         session.encoder.encode(text, f"text {index}")
-    return np.array([known[label] for label in labels])
+    return encode_labels(session.manifest.task, labels, session.labels)
+
+
+def _check_label(session: Session, label: object, index: int) -> None:
+    task = session.manifest.task
+    if task == "regression":
+        if isinstance(label, bool) or not isinstance(label, (int, float)) or not math.isfinite(label):
+            raise InputError(f"label {label!r} of text {index} is no number, which this artifact's task asks for")
+        return
+    if task == "multi_label" and not isinstance(label, tuple):
+        raise InputError(f"label {label!r} of text {index} is no tuple of labels; expected one, empty if none holds")
+    for name in label if isinstance(label, tuple) else (label,):
+        if name not in session.labels:
+            shown = ", ".join(session.labels[:_LABELS_SHOWN])
+            more = f", ... ({len(session.labels)} in all)" if len(session.labels) > _LABELS_SHOWN else ""
+            raise InputError(f"label {name!r} of text {index} is not one that the artifact knows: {shown}{more}")
+
+
+def answers_of(session: Session, predictions: Sequence[Prediction]) -> NDArray[Any]:
+    """What predictions say, as `sharcs_edge_runtime.tasks` has answers: (texts, ...)."""
+    field = {"classification": "label", "multi_label": "labels", "regression": "value"}[session.manifest.task]
+    answers = [getattr(prediction, field) for prediction in predictions]
+    return encode_labels(session.manifest.task, answers, session.labels)
 
 
 def _collect(session: Session, predictions: Sequence[Prediction]) -> _Run:
-    index = {label: place for place, label in enumerate(session.labels)}
     trunk = session.manifest.trunk.macs
     tails = {width: session.manifest.tail(width).macs for width in session.widths}
     macs = [trunk.count(answer.tokens) + tails[answer.width].count(answer.tokens) for answer in predictions]
     return _Run(
-        labels=np.array([index[answer.label] for answer in predictions]),
+        answers=answers_of(session, predictions),
         milliseconds=np.array([answer.milliseconds for answer in predictions]),
         macs=np.array(macs, dtype=np.float64),
         widths=np.array([answer.width for answer in predictions]),
@@ -144,14 +206,14 @@ def _static_name(width: float) -> str:
 
 
 def _measured(
-    name: str, width: float | None, share: float | None, run: _Run, truth: NDArray[np.int64]
+    name: str, width: float | None, share: float | None, run: _Run, scores: Mapping[str, float]
 ) -> EvaluationRow:
     p50, p95 = np.percentile(run.milliseconds, (50, 95))
     return EvaluationRow(
         name=name,
         width=width,
         share=share,
-        accuracy=float((run.labels == truth).mean()),
+        scores=scores,
         mean_macs=float(run.macs.mean()),
         mean_ms=float(run.milliseconds.mean()),
         p50_ms=float(p50),
@@ -160,13 +222,13 @@ def _measured(
     )
 
 
-def _random(static: Sequence[EvaluationRow]) -> EvaluationRow:
+def _random(static: Sequence[EvaluationRow], scores: Mapping[str, float]) -> EvaluationRow:
     """The expectation over random routes with the routed shares: what a router must beat to be worth anything."""
     return EvaluationRow(
         name="random",
         width=None,
         share=None,
-        accuracy=sum(row.accuracy * (row.share or 0.0) for row in static),
+        scores=scores,
         mean_macs=sum(row.mean_macs * (row.share or 0.0) for row in static),
         mean_ms=None,
         p50_ms=None,

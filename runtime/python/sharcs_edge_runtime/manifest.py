@@ -9,7 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from sharcs_edge_runtime._manifest_rules import consistency_problems
 from sharcs_edge_runtime._strict_json import (
@@ -35,6 +35,9 @@ from sharcs_edge_runtime.version import __version__
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
 WIDTH_TOLERANCE: Final = 1e-6
+
+TaskName: TypeAlias = Literal["classification", "multi_label", "regression"]
+"""One label per input, any number of labels (none included), or one number."""
 
 
 def tail_name(width: float) -> str:
@@ -129,7 +132,10 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What `verify` must meet: `logits` max. absolute difference to torch; the agreements are minimum shares (0..1)."""
+    """What `verify` must meet: `logits` max. absolute difference to torch; the agreements are minimum shares (0..1).
+
+    For regression, whose logit is the value, values agree that differ by `logits` at most.
+    """
 
     logits: float
     label_agreement: float
@@ -138,11 +144,11 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An artifact's `manifest.json`. `widths` ascend; router logit i belongs to `widths[i]`."""
+    """An artifact's `manifest.json`. `widths` ascend; router logit i belongs to `widths[i]`, logit i to `labels[i]`."""
 
     schema_version: int
     family: str
-    task: Literal["classification"]
+    task: TaskName
     labels: tuple[str, ...]
     text_inputs: int
     backend: Literal["onnx"]
@@ -272,7 +278,7 @@ _TOKENIZER = record(
 _MANIFEST: dict[str, Reader] = {
     "schema_version": one_of(SCHEMA_VERSION),
     "family": text(),
-    "task": one_of("classification"),
+    "task": one_of(*get_args(TaskName)),
     "labels": array(text()),
     "text_inputs": one_of(1, 2),
     "backend": one_of("onnx"),

@@ -27,6 +27,7 @@ from sharcs_edge_runtime._timing import milliseconds_of, run_rounds, summarise
 from sharcs_edge_runtime._verdict import judge
 from sharcs_edge_runtime.artifact import Artifact, file_sha256, write_file_atomically
 from sharcs_edge_runtime.errors import InputError, SharcsEdgeError, UsageError
+from sharcs_edge_runtime.evaluate import Agreement, answers_of
 from sharcs_edge_runtime.fingerprint import read_device, read_runtime, read_state
 from sharcs_edge_runtime.manifest import MANIFEST_NAME
 from sharcs_edge_runtime.policy import Budget, RoutePolicy
@@ -127,6 +128,7 @@ def _describe(session: Session) -> dict[str, Any]:
         "name": session.artifact.path.name,
         "manifest_sha256": file_sha256(session.artifact.file(MANIFEST_NAME)),
         "family": manifest.family,
+        "task": manifest.task,
         "backend": manifest.backend,
         "target": manifest.target,
         "widths": list(manifest.widths),
@@ -228,11 +230,15 @@ def _mix(session: Session, texts: Sequence[Text], settings: Settings) -> dict[st
         "shares": _shares(session, width_of, places, samples),
         **{name: summarise(values) for name, values in samples.items()},
         "speedup": round(float(np.mean(samples["full"]) / np.mean(samples["routed"])), 4),
-        "agreement": float(
-            np.mean([routed_answers[place].label == full_answers[place].label for place in range(len(texts))])
-        ),
+        **_agreement(session, routed_answers, full_answers),
         "break_even_share": _break_even(width_of[places] < session.widths[-1], samples),
     }
+
+
+def _agreement(session: Session, routed: Mapping[int, Prediction], full: Mapping[int, Prediction]) -> dict[str, float]:
+    """`agreement` or `mean_difference` of the routed answers with the full width's."""
+    ways = ([way[place] for place in range(len(routed))] for way in (routed, full))
+    return Agreement.of(session.manifest.task, *(answers_of(session, way) for way in ways)).to_dict()
 
 
 def _shares(

@@ -21,35 +21,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The answer for one input.
+    """The answer for one input. What the manifest's task does not have is None.
 
-    `score`: probability of `label`; `scores`: softmax over the manifest's labels, in their order. `width` and `reason`:
-    the route. `milliseconds`: wall time with tokenization (see `Session.predict_batch` for its meaning in a batch).
-    `tokens`: those processed, special tokens included; `truncated`: the text was longer and was cut.
+    Classification: `label`, its probability `score`, and `scores`, the softmax over the manifest's labels in their
+    order. Multi-label: `labels`, those that hold (maybe none), and `scores`, the probability of each label. Regression:
+    `value`, in the unit of the training labels.
+
+    `width` and `reason`: the route. `milliseconds`: wall time with tokenization (see `Session.predict_batch` for its
+    meaning in a batch). `tokens`: those processed, special tokens included; `truncated`: the text was longer and was
+    cut.
     """
 
-    label: str
-    score: float
+    label: str | None = None
+    score: float | None = None
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
     width: float
     reason: Reason
     milliseconds: float
-    scores: tuple[float, ...]
+    scores: tuple[float, ...] | None = None
     tokens: int
     truncated: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return {**asdict(self), "scores": list(self.scores)}
+        """The fields that the task has, as plain JSON values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }
 
 
 class _Row(NamedTuple):
-    """What was computed for one input."""
+    """What was computed for one input. `answer`: the fields of `Prediction` that follow from the logits."""
 
     route: Route
-    label: int
-    scores: tuple[float, ...]
+    answer: dict[str, Any]
     seconds: float
 
 
@@ -98,7 +107,7 @@ class Session:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of `Prediction.scores`."""
+        """The labels, in the order of `Prediction.scores`; of a regression, the name of its value."""
         return self.manifest.labels
 
     @property
@@ -117,8 +126,8 @@ class Session:
         hidden, router_logits = self.run_trunk(tokens)
         route = self._policy.choose(router_logits[0], self.budget if budget is None else budget)
         logits = self._run_tail(route.index, hidden, tokens.attention_mask)
-        label, scores = self._answer(route.index, logits[0])
-        return self._prediction(encoded, _Row(route, label, scores, perf_counter() - start))
+        answer = self._answer(route.index, logits[0])
+        return self._prediction(encoded, _Row(route, answer, perf_counter() - start))
 
     def predict_batch(
         self, texts: Iterable[Text], *, batch_size: int = 32, budget: Budget | None = None
@@ -190,31 +199,42 @@ class Session:
             logits = self._run_tail(index, hidden[group, :longest], tokens.attention_mask[group, :longest])
             answers = [self._answer(index, row_logits) for row_logits in logits]
             share = trunk_share + (perf_counter() - start) / len(group)
-            for row, (label, scores) in zip(group, answers, strict=True):
-                done[row] = _Row(routes[row], label, scores, share)
+            for row, answer in zip(group, answers, strict=True):
+                done[row] = _Row(routes[row], answer, share)
         return [done[row] for row in range(len(rows))]
 
-    def _answer(self, index: int, logits: NDArray[np.float32]) -> tuple[int, tuple[float, ...]]:
-        """Index of the largest logit (the first of equals) and the softmax in binary64. `logits`: (labels,)."""
+    def _answer(self, index: int, logits: NDArray[np.float32]) -> dict[str, Any]:
+        """What the logits (labels,) of a tail mean; probabilities in binary64 (SPEC.md, section 8)."""
         values: list[float] = logits.tolist()
         if not all(map(math.isfinite, values)):
             raise ArtifactError(
                 f"{self._tails[index].name} gave logits that are not finite: the artifact is damaged or does not run "
                 "on this machine; run `python -m sharcs_edge_runtime.verify` on it"
             )
+        if self.manifest.task == "regression":
+            return {"value": values[0]}
+        if self.manifest.task == "multi_label":
+            holds = tuple(label for label, value in zip(self.labels, values, strict=True) if value >= 0)
+            return {"labels": holds, "scores": tuple(map(_sigmoid, values))}
         top = max(values)
         powers = [math.exp(value - top) for value in values]
         total = math.fsum(powers)
-        return values.index(top), tuple([power / total for power in powers])
+        scores = tuple([power / total for power in powers])
+        best = values.index(top)  # the first of equals
+        return {"label": self.labels[best], "score": scores[best], "scores": scores}
 
     def _prediction(self, encoded: EncodedText, row: _Row) -> Prediction:
         return Prediction(
-            label=self.manifest.labels[row.label],
-            score=row.scores[row.label],
+            **row.answer,
             width=row.route.width,
             reason=row.route.reason,
             milliseconds=row.seconds * 1000.0,
-            scores=row.scores,
             tokens=len(encoded),
             truncated=encoded.truncated,
         )
+
+
+def _sigmoid(value: float) -> float:
+    """1 / (1 + e^-x), without overflow for large negative x."""
+    power = math.exp(-abs(value))
+    return (1.0 if value >= 0 else power) / (1.0 + power)

@@ -22,6 +22,7 @@ from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.manifest import Tolerance
 from sharcs_edge_runtime.policy import Budget, RoutePolicy
 from sharcs_edge_runtime.session import Session
+from sharcs_edge_runtime.tasks import decide, same_answers
 from sharcs_edge_runtime.tokenization import Text, TokenBatch
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ Layout = Literal["padded", "alone"]
 
 @dataclass(frozen=True)
 class WidthCheck:
-    """One tail against torch over all golden rows; `worst_row` has the largest absolute logit difference."""
+    """One tail against torch over all golden rows; `worst_row` has the largest absolute logit difference.
+
+    `label_agreement`: share of rows with torch's label, or set of labels, or (regression, whose logit is the value) a
+    value within `Tolerance.logits` of torch's.
+    """
 
     graph: str
     width: float
@@ -43,7 +48,7 @@ class WidthCheck:
     worst_row: int
     label_agreement: float
     label_differs: int | None
-    """The first row with another label."""
+    """The first row with another answer."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,9 @@ def _run(session: Session, batches: Iterable[TokenBatch]) -> _Outputs:
 def _check_widths(session: Session, layout: Layout, ours: _Outputs, torch: _Outputs) -> Iterable[WidthCheck]:
     for index, width in enumerate(session.widths):
         difference = np.abs(ours.logits[index].astype(np.float64) - torch.logits[index])  # (rows, labels)
-        same = ours.logits[index].argmax(axis=1) == torch.logits[index].argmax(axis=1)  # (rows,)
+        task = session.manifest.task
+        answers, expected = decide(task, ours.logits[index]), decide(task, torch.logits[index])
+        same = same_answers(task, answers, expected, session.manifest.tolerance.logits)  # (rows,)
         yield WidthCheck(
             graph=session.manifest.tail(width).name,
             width=width,
@@ -218,7 +225,7 @@ def render(report: VerifyReport) -> str:
     """The report as plain text for a terminal."""
     lines = [
         f"{report.artifact}: {report.rows} golden rows, onnxruntime {report.onnxruntime}",
-        f"{'graph':<10} {'rows run':<8} {'max diff':>9} {'mean diff':>9} {'labels':>7}",
+        f"{'graph':<10} {'rows run':<8} {'max diff':>9} {'mean diff':>9} {'answers':>7}",
     ]
     lines += [
         f"{check.graph:<10} {check.layout:<8} {check.max_abs_diff:>9.1e} {check.mean_abs_diff:>9.1e} "

@@ -9,6 +9,7 @@ import pytest
 
 from sharcs_edge.data import Columns, Split, load_data
 from sharcs_edge.data.hub import hub_splits
+from sharcs_edge.data.labels import LabelReader
 from sharcs_edge.data.rows import examples_of
 from sharcs_edge.errors import DataError
 
@@ -44,6 +45,17 @@ def test_class_labels_are_read_by_name_and_hidden_ones_left_out(published: Path)
     assert train == Split(("train 0", "train 1", "train 2"), None, ("yes", "no", "yes"))
     with pytest.raises(DataError, match=r" \(validation\), row 2: 'label' is empty; every row needs a label"):
         list(examples_of(splits["validation"], GLUE, "validation"))
+
+
+def test_lists_of_class_labels_are_read_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    names = datasets.List(datasets.ClassLabel(names=["joy", "anger", "fear"]))
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    columns = {"text": ["a", "b", "c"], "label": [[2, 0], [], [1]]}
+    datasets.Dataset.from_dict(columns, features).to_parquet(tmp_path / "set" / "train-00000-of-00001.parquet")
+    rows = hub_splits(str(tmp_path / "set"), Columns())["train"]
+    train = Split.of(examples_of(rows, Columns(), "train", LabelReader()))
+    assert train.labels == (("fear", "joy"), (), ("anger",))
 
 
 def test_a_missing_column_is_named(published: Path) -> None:

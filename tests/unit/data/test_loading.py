@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sharcs_edge.data import Example, Split, TextDataset, load_data, read_examples, sort_labels
 from sharcs_edge.errors import DataError, UsageError
+from sharcs_edge_runtime.tasks import encode_labels
 
 JsonRow = dict[str, object]
 GOOD: list[JsonRow] = [{"text": "it rains", "label": "weather"}, {"text": "play jazz", "label": "music"}]
@@ -48,7 +49,8 @@ def test_labels_become_strings_and_sort_by_number(tmp_path: Path) -> None:
     values: list[JsonRow] = [{"text": "t", "label": label} for label in (10, 9, -1, True, "b", "a", "02")]
     data = load_data(write_jsonl(tmp_path / "train.jsonl", values * 10))
     assert data.label_names == ("-1", "02", "9", "10", "True", "a", "b")
-    assert set(data.train.label_ids(data.label_names)) == set(range(7))
+    assert data.task == "classification"
+    assert set(encode_labels(data.task, data.train.labels, data.label_names).tolist()) == set(range(7))
 
 
 @given(st.lists(st.text(max_size=5) | st.integers().map(str)))
@@ -82,11 +84,10 @@ def test_one_class_only(tmp_path: Path) -> None:
 
 def test_scores_written_as_text_are_no_classes(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
-    path.write_text("text,label\na,3.8\nb,5\nc,0.25\n")
-    with pytest.raises(
-        DataError, match=r"train\.csv: the labels are numbers such as 5; numbers with a fraction ask for"
-    ):
-        load_data(path)
+    path.write_text("text,label\na,5\nb,3.8\nc,0.25\n")
+    data = load_data(path, dev_fraction=0.4)
+    assert (data.task, data.label_names) == ("regression", ("label",))
+    assert sorted([*data.train.labels, *data.dev.labels]) == [0.25, 3.8, 5.0]
 
 
 def test_pairs_in_train_only(tmp_path: Path) -> None:
@@ -194,6 +195,7 @@ SIZES = {
     "rte": (2_490, 277, 0, 2, 2),
     "snli": (9_842, 3_000, 6_824, 3, 2),
     "sst2": (67_349, 872, 1_821, 2, 1),
+    "stsb": (5_749, 1_500, 1_379, 1, 2),
 }
 
 
@@ -207,6 +209,7 @@ def test_public_data_sets_load_whole(name: str) -> None:
     data = load_data(folder)
     sizes = len(data.train), len(data.dev), len(data.test or ()), len(data.label_names), data.text_inputs
     assert sizes == SIZES[name]
+    assert data.task == ("regression" if name == "stsb" else "classification")
 
 
 @pytest.mark.slow
