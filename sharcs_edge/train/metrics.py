@@ -1,7 +1,7 @@
 """Scores per width and routed, from the logits of every width on one split; and the router's offsets.
 
-Shapes: ``logits`` (widths, samples, outputs), ``router_logits`` (samples, widths), ``macs`` (samples, widths): the
-multiply-accumulates of trunk + tail; ``labels`` as `sharcs_edge.train.tasks` says.
+Shapes: ``logits`` (widths, samples, outputs), ``router_logits`` (samples, widths), ``tail_macs`` (samples, widths)
+and ``trunk_macs`` (samples,): multiply-accumulates; ``labels`` as `sharcs_edge.train.tasks` says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 from sharcs_edge.model.macs import count_tail, trunk_macs
-from sharcs_edge.train.dataset import Collator, TokenizedSplit
+from sharcs_edge.train.dataset import EncodedSplit
 from sharcs_edge.train.tasks import Classification, Task
 
 FloatArray = NDArray[np.float32]
@@ -32,8 +32,14 @@ class SplitOutputs:
     logits: FloatArray
     router_logits: FloatArray
     labels: NDArray[Any]
-    macs: NDArray[np.int64]
+    trunk_macs: NDArray[np.int64]
+    tail_macs: NDArray[np.int64]
     task: Task = field(default_factory=Classification)
+
+    @property
+    def macs(self) -> NDArray[np.int64]:
+        """(samples, widths): of the trunk and one tail."""
+        return self.trunk_macs[:, None] + self.tail_macs
 
     @cached_property
     def answers(self) -> NDArray[Any]:
@@ -57,7 +63,7 @@ class SplitOutputs:
     def summary(self, routes: NDArray[np.int64]) -> dict[str, Any]:
         """Scores per width and routed, shares and mean MACs.
 
-        ``metric`` names the headline. For each metric of the task, ``accuracy`` say, there are ``accuracy`` (a list, one
+        ``metric`` names the headline. Each metric of the task, ``accuracy`` say, has the keys ``accuracy`` (a list, one
         per width), ``routed_accuracy`` and ``random_accuracy``: the routed shares given out at random.
         """
         rows = np.arange(len(self.labels))
@@ -79,18 +85,10 @@ class SplitOutputs:
 
 
 @torch.no_grad()
-def run_all_widths(
-    model: SharcsForSequenceClassification,
-    data: TokenizedSplit,
-    pad_id: int,
-    task: Task | None = None,
-    batch_size: int = 64,
-) -> SplitOutputs:
-    """Evaluates every width on one trunk output; samples of similar length share a batch. ``task``: classification
-    unless given."""
+def run_all_widths(model: SharcsForSequenceClassification, data: EncodedSplit, batch_size: int = 64) -> SplitOutputs:
+    """Evaluates every width on one trunk output; samples of similar length share a batch."""
     was_training = model.training
     model.train(False)
-    collate = Collator(pad_id)
     lengths = data.lengths
     order = np.argsort(lengths, kind="stable")
     widths = [width.width for width in model.slices]
@@ -98,24 +96,27 @@ def run_all_widths(
     router_logits = np.empty((len(data), len(widths)), dtype=np.float32)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        inputs = collate.pad([data[(int(row), 0)] for row in rows])
+        inputs = data.inputs([data[(int(row), 0)] for row in rows])
         output = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}, width=widths)
         router_logits[rows] = output.router_logits.float().cpu().numpy()
         for index, tail in enumerate(output.tails):
             logits[index, rows] = tail.logits.float().cpu().numpy()
     model.train(was_training)
     trunk = trunk_macs(model.config)
-    counts = {
-        length: [trunk.count(length) + count_tail(model.config, width, length) for width in model.slices]
-        for length in map(int, np.unique(lengths))
-    }
-    macs = np.array([counts[int(length)] for length in lengths], dtype=np.int64)
-    return SplitOutputs(logits, router_logits, data.labels, macs, task or Classification())
+    tails = {n: [count_tail(model.config, width, n) for width in model.slices] for n in set(lengths.tolist())}
+    return SplitOutputs(
+        logits,
+        router_logits,
+        data.labels,
+        trunk_macs=np.array([trunk.count(n) for n in lengths.tolist()], dtype=np.int64),
+        tail_macs=np.array([tails[n] for n in lengths.tolist()], dtype=np.int64),
+        task=data.task,
+    )
 
 
 def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
-    """Offsets (widths,) on the router logits that route as cheaply as possible while the headline score of these samples
-    as a whole (accuracy, micro F1, Spearman's correlation) stays within ``max_drop`` of the full width's; the full
+    """Offsets (widths,) on the router logits that route as cheaply as possible while the headline score of these
+    samples as a whole (accuracy, micro F1, rank correlation) stays within ``max_drop`` of the full width's; the full
     width's offset is 0.
 
     Tried are all combinations of offsets halfway between neighbouring samples (never on one: rounding would flip

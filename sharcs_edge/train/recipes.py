@@ -16,9 +16,16 @@ from torch.nn import functional as F
 
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.model.encoder import SharcsForSequenceClassification, SharcsOutput, TailOutput
-from sharcs_edge.train.hardness import ConfidenceWindow, GainAverage, published_thresholds
-from sharcs_edge.train.options import TrainOptions
+from sharcs_edge.train.hardness import (
+    ConfidenceAverage,
+    ConfidenceWindow,
+    GainAverage,
+    draw_widths,
+    published_thresholds,
+)
+from sharcs_edge.train.options import Hardness, TrainOptions
 from sharcs_edge.train.sampler import Step, length_grouped_batches, single_width_steps
+from sharcs_edge.train.tasks import Classification, Task
 
 Arrays = dict[str, NDArray[Any]]
 Part = dict[str, Any]
@@ -44,12 +51,17 @@ class SharcsRecipe:
 
     calibrates_router = False
 
-    def __init__(self, plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64]) -> None:
+    def __init__(self, plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64], task: Task) -> None:
         self.options = options
+        self.task = task
         self.widths = plan.widths
         self.lengths = lengths
-        self.thresholds = published_thresholds(plan.widths)
-        self.history = ConfidenceWindow(len(lengths), options.label_window)
+        self.thresholds = published_thresholds(plan.widths, options.easy_threshold)
+        self.history = (
+            ConfidenceWindow(len(lengths), options.label_window)
+            if options.hardness_decay is None
+            else ConfidenceAverage(len(lengths), options.hardness_decay)
+        )
         self.targets = np.zeros((len(lengths), len(plan.widths)), dtype=np.bool_)
         self.targets[:, -1] = True
         self.planned_epoch = -1
@@ -60,20 +72,19 @@ class SharcsRecipe:
         if epoch != self.planned_epoch and epoch >= self.options.label_window:
             self.targets = self.history.labels(self.thresholds)
         self.planned_epoch = epoch
-        # One of the matching widths at random: the largest of independent uniform draws over the matches.
-        draws = np.where(self.targets, rng.random(self.targets.shape), -1.0)
-        return single_width_steps(draws.argmax(axis=1), len(self.widths), self.lengths, self.options.batch_size, rng)
+        drawn = draw_widths(self.targets, rng)
+        return single_width_steps(drawn, len(self.widths), self.lengths, self.options.batch_size, rng)
 
     def loss(self, model: SharcsForSequenceClassification, parts: list[Part], epoch: int) -> Tensor:
         losses = []
         for part in parts:
             output: SharcsOutput = model(**part["inputs"], width=self.widths[part["width"]])
             samples = part["samples"].cpu().numpy()
-            confidence = _true_class_probability(output.logits, part["labels"])
+            confidence = _ease(self.options.hardness or "confidence", self.task, output.logits, None, part["labels"])
             self.history.record(epoch, samples, confidence.cpu().numpy())
             targets = torch.from_numpy(self.targets[samples]).to(output.router_logits)
             losses.append(
-                F.cross_entropy(output.logits, part["labels"])
+                self.task.loss(output.logits, part["labels"])
                 + F.binary_cross_entropy_with_logits(output.router_logits, targets)
             )
         return torch.stack(losses).mean()
@@ -88,8 +99,8 @@ class SharcsRecipe:
 
 
 class DistillRecipe:
-    """Sandwich steps: each batch trains the full width on the labels and one narrower width on the labels and on the
-    full width's answer; the router learns from how much the narrow width lacked, without changing the trunk.
+    """Sandwich steps: each batch trains the full width on the labels, and narrower ones on the labels and on the full
+    width's answer; the router learns from how much they lacked, without changing the trunk.
 
     Sources: METHOD section 2, items 1, 2 and 6 (sandwich rule and in-place distillation after slimmable networks and
     DynaBERT; gap labels after Duo-LLM).
@@ -97,42 +108,42 @@ class DistillRecipe:
 
     calibrates_router = True
 
-    def __init__(self, plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64]) -> None:
+    def __init__(self, plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64], task: Task) -> None:
         self.options = options
+        self.task = task
         self.widths = plan.widths
         self.lengths = lengths
-        self.history = GainAverage(len(lengths), len(plan.widths))
+        decay = 0.5 if options.hardness_decay is None else options.hardness_decay
+        self.history = GainAverage(len(lengths), len(plan.widths), decay)
 
     def plan_epoch(self, epoch: int) -> list[Step]:
         rng = np.random.default_rng((self.options.seed, epoch))
         batches = length_grouped_batches(np.arange(len(self.lengths)), self.lengths, self.options.batch_size, rng)
+        # The width whose turn it is; with one width alone this is plain fine-tuning.
         narrow = max(1, len(self.widths) - 1)
-        # Narrow widths take turns; with one width alone this is plain fine-tuning.
         start = int(rng.integers(narrow))
-        return [[(int(i), (start + step) % narrow) for i in batch] for step, batch in enumerate(batches)]
+        return [[((start + step) % narrow, batch)] for step, batch in enumerate(batches)]
 
     def loss(self, model: SharcsForSequenceClassification, parts: list[Part], epoch: int) -> Tensor:
         (part,) = parts
         labels: Tensor = part["labels"]
         if len(self.widths) == 1:
-            return F.cross_entropy(model(**part["inputs"], width=1.0).logits, labels)
-        output: SharcsOutput = model(**part["inputs"], width=(self.widths[part["width"]], 1.0), detach_router=True)
-        narrow, full = output.tails
-        teacher = full.logits.detach()
-        task = F.cross_entropy(full.logits, labels)
-        imitation = F.kl_div(
-            narrow.logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean"
-        )
-        student = F.cross_entropy(narrow.logits, labels)
+            return self.task.loss(model(**part["inputs"], width=1.0).logits, labels)
+        narrow = range(len(self.widths) - 1) if self.options.sandwich == "all" else (part["width"],)
+        widths = [*(self.widths[index] for index in narrow), 1.0]
+        output: SharcsOutput = model(**part["inputs"], width=widths, detach_router=True)
+        *students, full = output.tails
         samples = part["samples"].cpu().numpy()
-        sufficiency = _sufficiency(narrow.logits, teacher, labels)
-        self.history.record(samples, part["width"], sufficiency.cpu().numpy())
-        router = _known_targets_loss(output.router_logits, torch.from_numpy(self.history.targets(samples)))
-        loss = task + 0.5 * (student + imitation) + router
-        if self.options.hidden_weight > 0:
-            mask: Tensor = part["inputs"]["attention_mask"]
-            loss = loss + self.options.hidden_weight * _hidden_distance(narrow, full, mask)
-        return loss
+        loss = self.task.loss(full.logits, labels)
+        for index, student in zip(narrow, students, strict=True):
+            ease = _ease(self.options.hardness or "gain", self.task, student.logits, full.logits, labels)
+            self.history.record(samples, index, ease.cpu().numpy())
+            imitation = self.task.imitation(student.logits, full.logits)
+            loss = loss + 0.5 * (self.task.loss(student.logits, labels) + imitation)
+            if self.options.hidden_weight > 0:
+                mask: Tensor | None = part["inputs"].get("attention_mask")
+                loss = loss + self.options.hidden_weight * _hidden_distance(student, full, mask)
+        return loss + _known_targets_loss(output.router_logits, torch.from_numpy(self.history.targets(samples)))
 
     def state(self) -> Arrays:
         return {"history": self.history.values}
@@ -141,27 +152,28 @@ class DistillRecipe:
         self.history.values = state["history"]
 
 
-def make_recipe(plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64]) -> Recipe:
-    """``lengths``: tokens of every training sample."""
+def make_recipe(
+    plan: SharcsConfig, options: TrainOptions, lengths: NDArray[np.int64], task: Task | None = None
+) -> Recipe:
+    """``lengths``: tokens of every training sample; ``task``: classification unless given."""
     recipe = SharcsRecipe if options.recipe == "sharcs" else DistillRecipe
-    return recipe(plan, options, lengths)
+    return recipe(plan, options, lengths, task or Classification())
 
 
-def _true_class_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """(batch, labels), (batch,) -> (batch,)."""
-    return logits.detach().softmax(-1).gather(1, labels[:, None])[:, 0]
+def _ease(hardness: Hardness, task: Task, narrow: Tensor, full: Tensor | None, labels: Tensor) -> Tensor:
+    """(batch,) in [0, 1]: how easy each sample is for a width, from its logits and, for the gain, the full width's."""
+    if hardness == "entropy":
+        return task.certainty(narrow)
+    if hardness == "confidence":
+        return task.truth_confidence(narrow, labels)
+    assert full is not None  # TrainOptions refuses gain where the full width does not run beside
+    return task.sufficiency(narrow, full, labels)
 
 
-def _sufficiency(narrow: Tensor, full: Tensor, labels: Tensor) -> Tensor:
-    """(batch,) in [0, 1]: 1 minus what the narrow width lacks in probability of the true class."""
-    gap = _true_class_probability(full, labels) - _true_class_probability(narrow, labels)
-    return 1.0 - gap.clamp(0.0, 1.0)
-
-
-def _hidden_distance(narrow: TailOutput, full: TailOutput, attention_mask: Tensor) -> Tensor:
+def _hidden_distance(narrow: TailOutput, full: TailOutput, attention_mask: Tensor | None) -> Tensor:
     """Mean squared distance of the hidden states of real tokens, relative to the teacher's own spread; a narrow
-    residual stream is compared with the leading part of the full one."""
-    weights = attention_mask[:, :, None]
+    residual stream is compared with the leading part of the full one. Images have no mask: every token is real."""
+    weights = 1.0 if attention_mask is None else attention_mask[:, :, None]
     total = narrow.logits.new_zeros(())
     for student, teacher in zip(narrow.hidden_states, full.hidden_states, strict=True):
         target = teacher.detach()[..., : student.shape[-1]]

@@ -1,0 +1,171 @@
+"""Router proposes, confidence disposes: which widths answer each sample of a split, and the policies worth choosing.
+
+A sample starts at the width that the router proposes. While the tail that ran is less sure than its threshold, the
+next wider tail runs on the same trunk output; the widest one that ran answers. The cost is the trunk and every tail
+that ran. Shapes as in `sharcs_edge.train.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sharcs_edge.errors import UsageError
+from sharcs_edge.train.metrics import SplitOutputs
+
+Floats = NDArray[np.floating[Any]]
+_CANDIDATES = 12_000
+_CERTAIN = 1e6  # added to a router logit: this width, whatever the router says
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One setting of the routing.
+
+    Attributes:
+        offsets: added to the router logits, one per width; the largest sum is the width to start at.
+        thresholds: a tail less sure than this hands on to the next wider one; one per width but the full one. 0 never
+            hands on, more than 1 always does.
+    """
+
+    offsets: tuple[float, ...]
+    thresholds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.thresholds) != len(self.offsets) - 1:
+            raise UsageError(
+                f"{len(self.offsets)} router offsets need {len(self.offsets) - 1} thresholds, one for every width but "
+                f"the full one; got {len(self.thresholds)}"
+            )
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a policy does with each sample: ``starts`` and ``widths`` (samples,), indices of the first width that ran
+    and of the one that answers; ``macs`` (samples,), the multiply-accumulates of everything that ran."""
+
+    starts: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    macs: NDArray[np.int64]
+
+
+def confidences(outputs: SplitOutputs) -> tuple[Floats, bool]:
+    """(widths, samples) in [0, 1], and whether an answer is sure of itself.
+
+    Where it cannot be (a number), it is as sure as it is close to the next narrower width's answer, e^-x at x standard
+    deviations of the labels, provided that one ran too; else it is not sure at all.
+    """
+    own = outputs.task.answer_confidence(outputs.logits)
+    if own is not None:
+        return own, True
+    values = outputs.logits[..., 0]
+    agreement = np.zeros(values.shape)
+    agreement[1:] = np.exp(-np.abs(np.diff(values, axis=0)) / max(float(outputs.labels.std()), 1e-9))
+    return agreement, False
+
+
+def decide(outputs: SplitOutputs, policy: Policy) -> Decisions:
+    """Runs a policy over a split.
+
+    Raises:
+        UsageError: the policy is for another number of widths.
+    """
+    if len(policy.offsets) != len(outputs.logits):
+        raise UsageError(f"the policy has {len(policy.offsets)} widths, the outputs have {len(outputs.logits)}")
+    starts = outputs.routes(np.array(policy.offsets, dtype=np.float32))
+    return _escalate(outputs, starts, policy.thresholds, *confidences(outputs))
+
+
+def _escalate(
+    outputs: SplitOutputs, starts: NDArray[np.int64], thresholds: Sequence[float], confidence: Floats, own: bool
+) -> Decisions:
+    widths = starts.copy()
+    for width, threshold in enumerate(thresholds):
+        sure = confidence[width] if own else np.where(starts < width, confidence[width], 0.0)
+        widths[(widths == width) & (sure < threshold)] += 1
+    # Tails that ran: from the start to the answering one.
+    rows = np.arange(len(starts))
+    until = np.cumsum(outputs.tail_macs, axis=1)
+    before = until[rows, starts] - outputs.tail_macs[rows, starts]
+    return Decisions(starts, widths, outputs.trunk_macs + until[rows, widths] - before)
+
+
+def best_policies(
+    outputs: SplitOutputs, budgets: Sequence[float], *, use_router: bool = True, use_confidence: bool = True
+) -> list[Policy | None]:
+    """For each budget of mean multiply-accumulates, the policy with the best headline score on these samples within
+    it, the cheaper of equals; None where even the narrowest width exceeds it.
+
+    Tried are some 12,000 combinations of offsets and thresholds at quantiles of the samples' margins and confidences.
+    Without the router every sample starts at the same width; without confidence nothing is handed on.
+    """
+    best: list[tuple[float, float, Policy] | None] = [None] * len(budgets)
+    confidence, own = confidences(outputs)
+    for starts, offsets in _starts(outputs, use_router, use_confidence):
+        for thresholds in _thresholds(outputs, confidence, own, use_confidence, use_router):
+            decisions = _escalate(outputs, starts, thresholds, confidence, own)
+            cost = float(decisions.macs.mean())
+            open_budgets = [index for index, budget in enumerate(budgets) if cost <= budget]
+            if not open_budgets:
+                continue
+            score = outputs.score(decisions.widths)
+            for index in open_budgets:
+                known = best[index]
+                if known is None or (score, -cost) > (known[0], -known[1]):
+                    best[index] = (score, cost, Policy(offsets, tuple(thresholds)))
+    return [None if found is None else found[2] for found in best]
+
+
+def _starts(
+    outputs: SplitOutputs, use_router: bool, use_confidence: bool
+) -> Iterator[tuple[NDArray[np.int64], tuple[float, ...]]]:
+    """Start widths (samples,) worth trying, each once, with the offsets that give them."""
+    count = len(outputs.logits)
+    combinations: list[tuple[float, ...]] = [
+        tuple(_CERTAIN if width == start else 0.0 for width in range(count)) for start in range(count)
+    ]
+    if use_router:
+        narrow = count - 1
+        dims = 2 * narrow if use_confidence else narrow
+        margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
+        grids = [_quantiles(column, _points(dims)) for column in margins.T]
+        combinations += [(*offsets, 0.0) for offsets in product(*grids)]
+    seen = set()
+    for offsets in combinations:
+        starts = outputs.routes(np.array(offsets, dtype=np.float32))
+        if (key := starts.astype(np.int8).tobytes()) not in seen:
+            seen.add(key)
+            yield starts, offsets
+
+
+def _thresholds(
+    outputs: SplitOutputs, confidence: Floats, own: bool, use_confidence: bool, use_router: bool
+) -> Iterator[tuple[float, ...]]:
+    narrow = len(confidence) - 1
+    if not use_confidence:
+        return iter([(0.0,) * narrow])
+    points = _points(2 * narrow if use_router else narrow)
+    grids = [
+        [0.0, *_quantiles(row, points), 1.5] if own or index else [0.0, 1.5] for index, row in enumerate(confidence)
+    ]
+    return iter(product(*grids[:narrow]))
+
+
+def _points(dimensions: int) -> int:
+    return max(3, int(_CANDIDATES ** (1.0 / max(1, dimensions))) - 2) if dimensions else 0
+
+
+def _quantiles(values: Floats, points: int) -> list[float]:
+    """At most ``points`` different quantiles, evenly spaced, halfway between neighbouring samples."""
+    ordered = np.unique(values)
+    if len(ordered) < 2:
+        return []
+    middles = (ordered[1:] + ordered[:-1]) / 2
+    wanted = np.quantile(values, np.linspace(0.0, 1.0, min(points, 60)))
+    chosen = np.unique(np.clip(np.searchsorted(middles, wanted), 0, len(middles) - 1))
+    return [float(value) for value in middles[chosen]]
