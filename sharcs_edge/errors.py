@@ -35,6 +35,7 @@ __all__ = [
     "InputError",
     "ManifestError",
     "MissingDependencyError",
+    "OtherProcessFailed",
     "ParityError",
     "SharcsEdgeError",
     "TrainingError",
@@ -57,6 +58,10 @@ class DeviceError(UsageError):
 
 class TrainingError(SharcsEdgeError):
     """Training cannot start or go on."""
+
+
+class OtherProcessFailed(TrainingError):
+    """One of several processes that train together failed; that one says why."""
 
 
 class ExportError(SharcsEdgeError):

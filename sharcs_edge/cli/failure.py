@@ -9,7 +9,7 @@ import sys
 import typer
 
 from sharcs_edge.cli.output import talk
-from sharcs_edge.errors import SharcsEdgeError
+from sharcs_edge.errors import OtherProcessFailed, SharcsEdgeError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _USAGE = 2
@@ -34,6 +34,8 @@ def report(error: Exception) -> int:
     if isinstance(error, Interrupted | typer.Abort):
         talk(f"interrupted: {error}" if str(error) else "interrupted", style="yellow")
         return Interrupted.exit_code
+    if isinstance(error, OtherProcessFailed):
+        return 0  # that one says why, and its exit code is what the launcher must see
     if isinstance(error, SharcsEdgeError):
         talk(f"error: {error}", style="red")
         return error.exit_code

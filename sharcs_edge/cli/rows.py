@@ -11,6 +11,7 @@ from sharcs_edge.data import Columns, Example, read_examples
 from sharcs_edge.errors import DataError
 
 if TYPE_CHECKING:
+    from sharcs_edge_runtime.manifest import TaskName
     from sharcs_edge_runtime.tokenization import Text
 
 _TAKES = {1: "single texts", 2: "pairs"}
@@ -22,6 +23,7 @@ def read_rows(
     text_inputs: int,
     *,
     label_names: Collection[str] | None = None,
+    task: TaskName = "classification",
     limit: int | None = None,
 ) -> Iterator[tuple[str, Example]]:
     """The first ``limit`` rows of a file, ``-`` or ``demo``, each with its name for messages.
@@ -30,7 +32,8 @@ def read_rows(
         DataError: what `read_examples` raises, or a single text where pairs are taken, or the other way round.
     """
     name = "standard input" if source == STANDARD_STREAM else source
-    for number, example in enumerate(islice(read_examples(source, columns, label_names=label_names), limit), start=1):
+    examples = read_examples(source, columns, label_names=label_names, task=task)
+    for number, example in enumerate(islice(examples, limit), start=1):
         where = f"{name}, row {number}"
         require_inputs(where, example.inputs, text_inputs)
         yield where, example

@@ -60,7 +60,8 @@ def run(
 ) -> None:
     """Answer texts with an artifact.
 
-    For each text: the label, its score, the width that gave it and why that one. Every answer is printed as soon as it
+    For each text: the label and its score (multi-label: the labels that hold; regression: the value), the width that
+    gave it and why that one. Every answer is printed as soon as it
     is there, so `run` can stand in a pipe. A file of `--output` appears when all rows are answered: a row that cannot
     be answered ends the command, and nothing is written.
 
@@ -85,7 +86,8 @@ def run(
     as_json = form is Format.JSON or output is not None
     answers = []
     with open_output(output) as stream:
-        printer = JsonLines(stream, session.labels) if as_json else PredictionTable(stream, session.labels)
+        labels, task = session.labels, session.manifest.task
+        printer = JsonLines(stream, labels) if as_json else PredictionTable(stream, labels, task)
         for where, text in rows:
             try:
                 answer = session.predict(text)

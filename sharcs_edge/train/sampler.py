@@ -9,27 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+Indices = NDArray[np.int64]
 Assignment = tuple[int, int]  # (sample, width)
-Step = list[Assignment]
+# One batch per width, as (width, samples), all equally large. Arrays: tuples of Python numbers would take 1 GB for
+# 10 million samples.
+Step = list[tuple[int, Indices]]
 
 _POOL_BATCHES = 50  # batches sorted by length together: little padding, still a random order
 
 
 def length_grouped_batches(
-    indices: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator
-) -> list[NDArray[np.int64]]:
+    indices: Indices, lengths: Indices, batch_size: int, rng: np.random.Generator
+) -> list[Indices]:
     """Random batches of samples of similar length; every index appears exactly once."""
+    batches = _pooled_batches(indices, lengths, batch_size, rng)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _pooled_batches(indices: Indices, lengths: Indices, batch_size: int, rng: np.random.Generator) -> list[Indices]:
+    """The batches pool by pool, those of a pool by length."""
     shuffled = rng.permutation(indices)
     batches = []
     for start in range(0, len(shuffled), batch_size * _POOL_BATCHES):
         pool = shuffled[start : start + batch_size * _POOL_BATCHES]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    return batches
 
 
 def single_width_steps(
-    assigned: NDArray[np.int64], widths: int, lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator
+    assigned: NDArray[np.integer], widths: int, lengths: Indices, batch_size: int, rng: np.random.Generator
 ) -> list[Step]:
     """One batch of each width per step; smaller buckets are repeated to the largest one's size, empty ones skipped.
 
@@ -42,9 +51,23 @@ def single_width_steps(
         if len(bucket) == 0:
             continue
         repeated = np.concatenate([rng.permutation(bucket) for _ in range(-(-largest // len(bucket)))])[:largest]
-        batches = length_grouped_batches(repeated, lengths, batch_size, rng)
-        per_width.append([[(int(sample), width) for sample in batch] for batch in batches])
-    return [[pair for batch in step for pair in batch] for step in zip(*per_width, strict=True)]
+        per_width.append([(width, batch) for batch in _pooled_batches(repeated, lengths, batch_size, rng)])
+    # One order for all widths: their smaller last batches come in the same step.
+    steps = list(zip(*per_width, strict=True))
+    return [list(steps[i]) for i in rng.permutation(len(steps))]
+
+
+def share(step: Step, rank: int, processes: int) -> tuple[list[Assignment], float]:
+    """What one of several processes computes of a step, and the weight of its mean loss.
+
+    Losses times weights, averaged over the processes, are the mean loss of the whole step. A process for which no
+    sample is left repeats the first one, with a weight of 0.
+    """
+    size = len(step[0][1])
+    own = len(range(rank, size, processes))
+    mine = slice(rank, None, processes) if own else slice(1)
+    assignments = [(int(sample), width) for width, samples in step for sample in samples[mine]]
+    return assignments, own * processes / size
 
 
 class EpochPlanner(Protocol):
@@ -53,21 +76,25 @@ class EpochPlanner(Protocol):
     def plan_epoch(self, epoch: int) -> list[Step]: ...
 
 
-class WidthBatchSampler(Sampler[Step]):
-    """Yields the planned steps. ``begin_epoch`` must be called before each pass."""
+class WidthBatchSampler(Sampler[list[Assignment]]):
+    """Yields this process's share of the planned steps. ``begin_epoch`` must be called before each pass."""
 
-    def __init__(self, planner: EpochPlanner, planned_steps: int, batch_size: int) -> None:
+    def __init__(self, planner: EpochPlanner, planned_steps: int, rank: int = 0, processes: int = 1) -> None:
         self.planner = planner
         self.planned_steps = planned_steps
-        self.batch_size = batch_size  # read by accelerate
-        self.drop_last = False
+        self.rank = rank
+        self.processes = processes
         self.steps: Sequence[Step] = ()
 
     def begin_epoch(self, epoch: int) -> None:
         self.steps = self.planner.plan_epoch(epoch)
 
-    def __iter__(self) -> Iterator[Step]:
-        return iter(self.steps)
+    def weight(self, index: int) -> float:
+        """Of this process's mean loss of a step."""
+        return share(self.steps[index], self.rank, self.processes)[1]
+
+    def __iter__(self) -> Iterator[list[Assignment]]:
+        return (share(step, self.rank, self.processes)[0] for step in self.steps)
 
     def __len__(self) -> int:
         return len(self.steps) or self.planned_steps

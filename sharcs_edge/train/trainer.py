@@ -6,11 +6,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
@@ -25,11 +27,13 @@ from transformers import (
 
 from sharcs_edge.errors import TrainingError
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
-from sharcs_edge.train.dataset import Collator, TokenizedSplit
+from sharcs_edge.train import processes
+from sharcs_edge.train.dataset import Collator, EncodedSplit
 from sharcs_edge.train.metrics import planned_steps, run_all_widths
 from sharcs_edge.train.options import TrainOptions
 from sharcs_edge.train.recipes import Recipe
 from sharcs_edge.train.sampler import WidthBatchSampler
+from sharcs_edge.train.step import StepLoss
 
 CHECKPOINT_STATE = "sharcs_state.npz"  # written last: a checkpoint without it is incomplete
 BEST_FOLDER = "best"
@@ -37,16 +41,16 @@ BEST_FILE = "best.json"
 
 
 class SharcsTrainer(Trainer):
-    """Runs a recipe. The best epoch, by the mean dev accuracy over all widths, is kept in ``<output>/best``."""
+    """Runs a recipe. The best epoch, by the task's headline metric on dev, mean over all widths, is kept in
+    ``<output>/best``."""
 
     def __init__(
         self,
         model: SharcsForSequenceClassification,
         recipe: Recipe,
         options: TrainOptions,
-        train: TokenizedSplit,
-        dev: TokenizedSplit,
-        pad_id: int,
+        train: EncodedSplit,
+        dev: EncodedSplit,
         output: Path,
         metrics_file: Path,
         callbacks: list[TrainerCallback],
@@ -57,16 +61,16 @@ class SharcsTrainer(Trainer):
         self.output = output
         self.recipe = recipe
         self.options = options
-        self.pad_id = pad_id
         self.epoch_index = 0
         self.steps_done = 0
-        self.unlogged: np.ndarray[Any, Any] | None = None  # loss summed since the last log, and that log's step
+        self.unlogged: NDArray[np.float64] | None = None  # the last log's step, and each process's loss summed since
         self.widths = [width.width for width in model.slices]
-        self.sampler = WidthBatchSampler(recipe, planned_steps(len(train), options.batch_size), options.batch_size)
+        steps = planned_steps(len(train), options.batch_size)
+        self.sampler = WidthBatchSampler(recipe, steps, processes.rank(), processes.count())
         super().__init__(
             model=model,
-            args=_arguments(options, output),
-            data_collator=Collator(pad_id),
+            args=_arguments(options, output, processes.join()),
+            data_collator=Collator(train.inputs),
             train_dataset=train,
             eval_dataset=dev,
             callbacks=[
@@ -79,33 +83,48 @@ class SharcsTrainer(Trainer):
         self.remove_callback(ProgressCallback)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        loader = DataLoader(self.train_split, batch_sampler=self.sampler, collate_fn=self.data_collator)
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
-        return prepared
+        # Not prepared by accelerate: the sampler shares the steps out, and Trainer moves them to the device.
+        return DataLoader(self.train_split, batch_sampler=self.sampler, collate_fn=self.data_collator)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
-        loss = self.recipe.loss(model, inputs["parts"], self.epoch_index)
+        loss: Tensor = model(inputs["parts"], self.epoch_index)
+        weighted = loss * self.sampler.weight(self.steps_done)
         self.steps_done += 1
-        return loss
+        return weighted
+
+    def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """What Trainer calls for a step's loss and takes gradients of."""
+        return self.accelerator.prepare_model(StepLoss(self.nested, self.recipe, self.options.precision))
+
+    def _build_accelerator_args(self, **kwargs: Any) -> dict[str, Any]:
+        """For fp16 accelerate scales the loss; autocast is ours, also under `accelerate launch --mixed_precision`."""
+        scaled = "fp16" if self.options.precision == "fp16" else "no"
+        arguments: dict[str, Any] = super()._build_accelerator_args(mixed_precision=scaled, **kwargs)
+        return arguments
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        outputs = run_all_widths(self.nested, self.dev_split, self.pad_id)
+        metrics = processes.from_main(self._measure)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _measure(self) -> dict[str, float]:
+        """The dev metrics of the model as it is, which is kept if it is the best so far."""
+        outputs = run_all_widths(self.nested, self.dev_split)
         if not np.isfinite(outputs.logits).all():
             raise TrainingError(
                 "training diverged: the model's answers on dev are not numbers; train again with --overwrite and a "
                 f"--learning-rate below {self.options.learning_rate:g}"
             )
         summary = outputs.summary(outputs.routes())
+        metric = summary["metric"]
         metrics = {
-            f"eval_accuracy_w{width:g}": accuracy
-            for width, accuracy in zip(self.widths, summary["accuracy"], strict=True)
+            f"eval_{metric}_w{width:g}": score for width, score in zip(self.widths, summary[metric], strict=True)
         }
-        metrics["eval_epoch"] = self.epoch_index + 1  # Trainer's own count assumes epochs of equal length
-        metrics["eval_routed_accuracy"] = summary["routed_accuracy"]
-        metrics["eval_mean_accuracy"] = float(np.mean(summary["accuracy"]))
-        self.log(metrics)
+        metrics["eval_epoch"] = self.epoch_index + 1
+        metrics[f"eval_routed_{metric}"] = summary[f"routed_{metric}"]
+        metrics[f"eval_mean_{metric}"] = float(np.mean(summary[metric]))
         self._keep_best(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def create_scheduler(
@@ -123,14 +142,15 @@ class SharcsTrainer(Trainer):
     def _rate(self, _step: int) -> float:
         done = (self.epoch_index + self.steps_done / len(self.sampler)) / self.options.epochs
         rising = done / self.options.warmup if self.options.warmup > 0 else 1.0
-        # The first step would have a rate of exactly zero; half a step's worth keeps it useful.
-        floor = 0.5 / (len(self.sampler) * self.options.epochs)
+        # The first update would have a rate of exactly zero; half an update's worth keeps it useful.
+        floor = 0.5 * self.options.gradient_accumulation / (len(self.sampler) * self.options.epochs)
         return max(min(rising, (1.0 - done) / max(1e-9, 1.0 - self.options.warmup)), floor)
 
     def _keep_best(self, metrics: Mapping[str, float]) -> None:
         folder = self.output / BEST_FOLDER
         best = read_best(self.output)
-        if best is not None and best["eval_mean_accuracy"] >= metrics["eval_mean_accuracy"]:
+        mean = f"eval_mean_{self.dev_split.task.metric}"
+        if best is not None and best[mean] >= metrics[mean]:
             return
         staged = folder.with_name(f"{BEST_FOLDER}.new")
         shutil.rmtree(staged, ignore_errors=True)
@@ -148,9 +168,11 @@ class SharcsTrainer(Trainer):
         resumed = kwargs["epoch"] == kwargs["epochs_trained"]
         self.steps_done = kwargs["steps_trained_in_current_epoch"] if resumed else 0
         if self.unlogged is not None:
-            self._tr_loss += self.unlogged[0]
-            self._globalstep_last_logged = int(self.unlogged[1])
+            self._globalstep_last_logged = int(self.unlogged[0])
+            self._tr_loss += self.unlogged[1 + processes.rank()]
             self.unlogged = None
+        kwargs["steps_in_epoch"] = len(self.sampler)
+        kwargs["num_update_steps_per_epoch"] = ceil(len(self.sampler) / self.options.gradient_accumulation)
         super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]  # partly typed upstream
 
     def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
@@ -165,12 +187,19 @@ class SharcsTrainer(Trainer):
         self.recipe.load_state(state)
         return (epoch + 1, 0) if steps == total else (epoch, steps)
 
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self._tr_loss.fill_(float(np.mean(processes.gather(self._tr_loss.item()))))  # Trainer sums up the main one's
+        return super()._finalize_training(*args, **kwargs)  # type: ignore[no-untyped-call]  # partly typed upstream
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        losses = processes.gather(self._tr_loss.item())  # by now all processes have written their random state
+        if not processes.is_main():
+            return
         folder = self.output / f"checkpoint-{self.state.global_step}"
         place = np.array([self.epoch_index, self.steps_done, len(self.sampler)])
         temporary = folder / f"new_{CHECKPOINT_STATE}"
-        unlogged = np.array([self._tr_loss.item(), self._globalstep_last_logged])
+        unlogged = np.array([self._globalstep_last_logged, *losses])
         arrays: dict[str, Any] = {"place": place, "unlogged": unlogged, **self.recipe.state()}
         np.savez(temporary, **arrays)
         temporary.rename(folder / CHECKPOINT_STATE)
@@ -203,7 +232,8 @@ class _TimedCheckpoints(TrainerCallback):
         self.last = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.inside_epoch() and time.monotonic() - self.last >= self.seconds:
+        # The clocks of several processes differ, and all must save.
+        if self.inside_epoch() and processes.from_main(lambda: time.monotonic() - self.last >= self.seconds):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -217,15 +247,19 @@ class _MetricsFile(TrainerCallback):
         self.path = path
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         lines = [json.dumps(entry) + "\n" for entry in state.log_history]
         self.path.write_text("".join(lines), encoding="utf-8")
 
 
-def _arguments(options: TrainOptions, output: Path) -> TrainingArguments:
+def _arguments(options: TrainOptions, output: Path, device: torch.device) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(output),
         num_train_epochs=options.epochs,
         per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.gradient_accumulation,
+        use_cpu=device.type == "cpu",
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
         max_grad_norm=1.0,
@@ -233,7 +267,7 @@ def _arguments(options: TrainOptions, output: Path) -> TrainingArguments:
         save_strategy="epoch",
         save_total_limit=2,
         logging_steps=20,
-        seed=options.seed,
+        seed=options.seed + processes.rank(),  # the dropout of each process is its own
         disable_tqdm=True,
         report_to=[],
         remove_unused_columns=False,

@@ -163,7 +163,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(source: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What `train` says of `bundle`."""
     folder = tmp_path_factory.mktemp("made") / "bundle"
-    return make("train", "--model", source, "--data", data, "--output", folder, *RATES)
+    return make("train", "--model", source, "--data", data, "--output", folder, "--widths", "0.25,0.5,1", *RATES)
 
 
 @pytest.fixture(scope="session")

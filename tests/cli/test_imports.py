@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import environment
 
-HEAVY = ("torch", "transformers", "datasets", "onnx", "onnxscript", "accelerate", "pyarrow", "scipy")
+HEAVY = ("torch", "transformers", "datasets", "onnx", "onnxscript", "accelerate", "pyarrow", "scipy", "PIL")
 _RUN = """
 import sys
 {before}

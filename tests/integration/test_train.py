@@ -21,7 +21,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.data import load_data
-from sharcs_edge.errors import BundleError, TrainingError, UsageError
+from sharcs_edge.errors import BundleError, TrainingError, UsageError, WidthError
 from sharcs_edge.train.metrics import run_all_widths
 from sharcs_edge.train.options import TrainOptions
 from sharcs_edge.train.run import TrainRequest, train
@@ -99,7 +99,14 @@ def request(source: Path, data: Path, output: Path, **changes: Any) -> TrainRequ
     [
         {},
         {"trunk_layers": 0, "width_dims": "all", "widths": (0.5, 1.0)},
-        {"recipe": "sharcs", "label_window": 2, "epochs": 4, "width_dims": "all", "entry_norm": "every"},
+        {
+            "recipe": "sharcs",
+            "label_window": 2,
+            "epochs": 4,
+            "width_dims": "all",
+            "entry_norm": "every",
+            "narrow_head": "shared",
+        },
         {"widths": (1.0,)},
     ],
     ids=["distill", "distill-all", "sharcs", "plain"],
@@ -120,6 +127,15 @@ def test_training_learns_at_every_width(source: Path, data: Path, tmp_path: Path
         assert model(ids, width=1.0).logits.argmax().item() == bundle.info.labels.index("red")
 
 
+def test_default_widths_fit_an_encoder_of_few_heads(source: Path, data: Path, tmp_path: Path) -> None:
+    """Of 1/12 and 1/4 of four heads, which are one head both, 1/4 stays; widths that were asked for are an error."""
+    widths = {"widths": (1 / 12, 0.25, 1.0), "epochs": 1}
+    bundle = train(request(source, data, tmp_path / "bundle", fit_widths=True, **widths))
+    assert bundle.record["widths"] == [0.25, 1.0]
+    with pytest.raises(WidthError, match="both round to 1 of 4 attention heads"):
+        train(request(source, data, tmp_path / "other", **widths))
+
+
 def test_the_sharcs_recipe_trains_narrow_widths_only_after_the_window(source: Path, data: Path, tmp_path: Path) -> None:
     """In the first W epochs every sample goes through the full width; later the easy ones move to narrow ones."""
     planned: list[set[int]] = []
@@ -127,7 +143,7 @@ def test_the_sharcs_recipe_trains_narrow_widths_only_after_the_window(source: Pa
 
     def spy(self: Any, epoch: int) -> None:
         begin(self, epoch)
-        planned.append({width for step in self.steps for _, width in step})
+        planned.append({width for step in self.steps for width, _ in step})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WidthBatchSampler, "begin_epoch", spy)
@@ -212,7 +228,7 @@ def test_recorded_dev_quality_is_that_of_the_saved_model(source: Path, data: Pat
     dataset = load_data(data)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(bundle.path)
     dev = TokenizedSplit.encode(dataset.dev, bundle.info.labels, tokenizer, bundle.info.max_length, True)
-    outputs = run_all_widths(bundle.load_model(), dev, 0)
+    outputs = run_all_widths(bundle.load_model(), dev)
     summary = outputs.summary(outputs.routes())
     assert summary["accuracy"] == bundle.record["dev"]["accuracy"]
     assert summary["shares"] == bundle.record["dev"]["shares"]
