@@ -91,7 +91,7 @@ def measured(bundle: Bundle, split: Split) -> dict[str, Any]:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(bundle.path)
     token_types = model.config.uses_token_types
     encoded = TokenizedSplit.encode(split, bundle.info.labels, tokenizer, bundle.info.max_length, token_types)
-    outputs = run_all_widths(model, encoded, model.config.pad_token_id or 0)
+    outputs = run_all_widths(model, encoded)
     return outputs.summary(outputs.routes())
 
 
