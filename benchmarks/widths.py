@@ -2,7 +2,9 @@
 
 For each seed: plain fine-tuning and a nested-width training on the same samples and epochs, both through
 `sharcs_edge.train`; model selection on dev; every row is measured on test, once. Plain fine-tuning is the same code
-with the single width 1.0: cross-entropy and nothing else.
+with the single width 1.0: cross-entropy and nothing else. The nested widths are those of the first release's default: one
+head for all, in the encoder's own order, trained in turn (docs/adr/0008-narrow-widths-that-earn-their-keep.md has what came
+after).
 
     python benchmarks/widths.py --data sst2 --max-train-samples 20000 --epochs 2 --seeds 0,1,2
 
@@ -77,6 +79,8 @@ def trained(args: argparse.Namespace, data: TextDataset, plan: SharcsConfig, see
         learning_rate=args.learning_rate,
         label_window=args.label_window,
         hidden_weight=0.0 if kind == "plain" else args.hidden_weight,
+        importance="none",
+        sandwich="turn",
         seed=seed,
     )
     bar = ProgressBar(Console(stderr=True))
@@ -134,6 +138,7 @@ def main() -> None:
         widths=parse_widths(args.widths),
         trunk_layers=args.trunk_layers,
         width_dims=args.width_dims,
+        narrow_head="shared",
         entry_norm="every" if args.recipe == "sharcs" and args.width_dims == "all" else "narrow",
     )
     runs = []
