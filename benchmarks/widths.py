@@ -2,9 +2,9 @@
 
 For each seed: plain fine-tuning and a nested-width training on the same samples and epochs, both through
 `sharcs_edge.train`; model selection on dev; every row is measured on test, once. Plain fine-tuning is the same code
-with the single width 1.0: cross-entropy and nothing else. The nested widths are those of the first release's default: one
-head for all, in the encoder's own order, trained in turn (docs/adr/0008-narrow-widths-that-earn-their-keep.md has what came
-after).
+with the single width 1.0: cross-entropy and nothing else. The nested widths are those of the first default: one head
+for all, in the encoder's own order, trained in turn; docs/adr/0008-narrow-widths-that-earn-their-keep.md has what came
+after.
 
     python benchmarks/widths.py --data sst2 --max-train-samples 20000 --epochs 2 --seeds 0,1,2
 
