@@ -58,7 +58,7 @@ def compare(settings: Settings, args: argparse.Namespace, methods: list[str], se
 
 
 def main() -> None:
-    args = parser().parse_args(sys.argv[1:] or SMALL)
+    args = parser().parse_args(sys.argv[1:] or [*SMALL, "--easy-thresholds", "0.8"])
     use_threads(args.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -7,7 +7,7 @@ that ran. Shapes as in `sharcs_edge.train.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -101,59 +101,84 @@ def best_policies(
     """For each budget of mean multiply-accumulates, the policy with the best headline score on these samples within
     it, the cheaper of equals; None where even the narrowest width exceeds it.
 
-    Tried are some 12,000 combinations of offsets and thresholds at quantiles of the samples' margins and confidences.
-    Without the router every sample starts at the same width; without confidence nothing is handed on.
+    Tried are some 12,000 combinations of thresholds, and as many of router offsets and thresholds, at quantiles of the
+    samples' confidences and margins. Without the router every sample starts at the same width; without confidence
+    nothing is handed on. Beside confidence, the router must earn its part: it is taken where it scores better by more
+    than the standard error of the difference, since the best of so many settings is better by chance alone.
     """
-    best: list[tuple[float, float, Policy] | None] = [None] * len(budgets)
+    count = len(outputs.logits)
+    constant = [tuple(_CERTAIN if width == start else 0.0 for width in range(count)) for start in range(count)]
+    simple = _search(outputs, budgets, constant, _thresholds(outputs, use_confidence, count - 1))
+    if not use_router:
+        return [None if found is None else found.policy for found in simple]
+    dimensions = (count - 1) * (2 if use_confidence else 1)
+    margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
+    grids = [_quantiles(column, _points(dimensions)) for column in margins.T]
+    offsets = [(*narrow, 0.0) for narrow in product(*grids)]
+    routed = _search(outputs, budgets, offsets, _thresholds(outputs, use_confidence, dimensions))
+    chosen = []
+    for plain, other in zip(simple, routed, strict=True):
+        better = plain if other is None or (plain and not _clearly_better(outputs, other, plain)) else other
+        if not use_confidence and plain and other:
+            better = max(plain, other, key=lambda found: (found.score, -found.cost))
+        chosen.append(None if better is None else better.policy)
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Found:
+    score: float
+    cost: float
+    policy: Policy
+    widths: NDArray[np.int64]
+
+
+def _search(
+    outputs: SplitOutputs,
+    budgets: Sequence[float],
+    offsets: Sequence[tuple[float, ...]],
+    thresholds: Sequence[tuple[float, ...]],
+) -> list[_Found | None]:
+    """The best combination within each budget."""
+    best: list[_Found | None] = [None] * len(budgets)
     confidence, own = confidences(outputs)
-    for starts, offsets in _starts(outputs, use_router, use_confidence):
-        for thresholds in _thresholds(outputs, confidence, own, use_confidence, use_router):
-            decisions = _escalate(outputs, starts, thresholds, confidence, own)
+    seen = set()
+    for one in offsets:
+        starts = outputs.routes(np.array(one, dtype=np.float32))
+        if (key := starts.astype(np.int8).tobytes()) in seen:
+            continue
+        seen.add(key)
+        for limits in thresholds:
+            decisions = _escalate(outputs, starts, limits, confidence, own)
             cost = float(decisions.macs.mean())
-            open_budgets = [index for index, budget in enumerate(budgets) if cost <= budget]
-            if not open_budgets:
+            within = [index for index, budget in enumerate(budgets) if cost <= budget]
+            if not within:
                 continue
             score = outputs.score(decisions.widths)
-            for index in open_budgets:
+            for index in within:
                 known = best[index]
-                if known is None or (score, -cost) > (known[0], -known[1]):
-                    best[index] = (score, cost, Policy(offsets, tuple(thresholds)))
-    return [None if found is None else found[2] for found in best]
+                if known is None or (score, -cost) > (known.score, -known.cost):
+                    best[index] = _Found(score, cost, Policy(one, limits), decisions.widths)
+    return best
 
 
-def _starts(
-    outputs: SplitOutputs, use_router: bool, use_confidence: bool
-) -> Iterator[tuple[NDArray[np.int64], tuple[float, ...]]]:
-    """Start widths (samples,) worth trying, each once, with the offsets that give them."""
-    count = len(outputs.logits)
-    combinations: list[tuple[float, ...]] = [
-        tuple(_CERTAIN if width == start else 0.0 for width in range(count)) for start in range(count)
-    ]
-    if use_router:
-        narrow = count - 1
-        dims = 2 * narrow if use_confidence else narrow
-        margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
-        grids = [_quantiles(column, _points(dims)) for column in margins.T]
-        combinations += [(*offsets, 0.0) for offsets in product(*grids)]
-    seen = set()
-    for offsets in combinations:
-        starts = outputs.routes(np.array(offsets, dtype=np.float32))
-        if (key := starts.astype(np.int8).tobytes()) not in seen:
-            seen.add(key)
-            yield starts, offsets
+def _clearly_better(outputs: SplitOutputs, one: _Found, other: _Found) -> bool:
+    rows = np.arange(len(one.widths))
+    difference = outputs.quality[one.widths, rows] - outputs.quality[other.widths, rows]
+    return one.score - other.score > float(difference.std()) / len(rows) ** 0.5
 
 
-def _thresholds(
-    outputs: SplitOutputs, confidence: Floats, own: bool, use_confidence: bool, use_router: bool
-) -> Iterator[tuple[float, ...]]:
+def _thresholds(outputs: SplitOutputs, use_confidence: bool, dimensions: int) -> list[tuple[float, ...]]:
+    """Combinations worth trying where this many values are searched altogether."""
+    confidence, own = confidences(outputs)
     narrow = len(confidence) - 1
     if not use_confidence:
-        return iter([(0.0,) * narrow])
-    points = _points(2 * narrow if use_router else narrow)
+        return [(0.0,) * narrow]
     grids = [
-        [0.0, *_quantiles(row, points), 1.5] if own or index else [0.0, 1.5] for index, row in enumerate(confidence)
+        [0.0, *_quantiles(row, _points(dimensions)), 1.5] if own or index else [0.0, 1.5]
+        for index, row in enumerate(confidence)
     ]
-    return iter(product(*grids[:narrow]))
+    return list(product(*grids[:narrow]))
 
 
 def _points(dimensions: int) -> int:

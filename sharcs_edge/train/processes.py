@@ -6,6 +6,7 @@ main one alone evaluates, writes files and talks. Without a launcher there is on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,17 +16,24 @@ import torch
 from accelerate import PartialState
 from torch import distributed
 
-from sharcs_edge.errors import OtherProcessFailed
+from sharcs_edge.errors import OtherProcessFailed, UsageError
 
 T = TypeVar("T")
 _TIMEOUT = timedelta(hours=2)  # the others wait while the main process evaluates
 
 
 def join() -> torch.device:
-    """Meets the other processes, if a launcher started some; returns the device of this one."""
+    """Meets the other processes, if a launcher started some; returns the device of this one.
+
+    Raises:
+        UsageError: this kind of device has no way to train on several.
+    """
     # Without an accelerator, processes find each other only when told to use the CPU.
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=_TIMEOUT)
     device: torch.device = state.device
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != count():
+        raise UsageError(f"{started} processes were started, but on {device.type} only one can train; start one")
     return device
 
 
@@ -90,6 +98,11 @@ def together() -> Iterator[None]:
         raise OtherProcessFailed(f"process {failed[0]} of this training failed") from failure
     if failure is not None:
         raise failure
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether an exchange failed with this error because another process is gone."""
+    return _are_several() and (isinstance(error, distributed.DistError) or "gloo" in str(error))
 
 
 def _are_several() -> bool:

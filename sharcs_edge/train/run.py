@@ -45,7 +45,8 @@ _LIBRARIES: Mapping[Modality, tuple[str, ...]] = {
     "image": ("torch", "transformers", "pillow", "numpy"),
 }
 """Whose versions the record holds: what the result may depend on."""
-_FREE_BYTES_PER_PARAMETER = 4 * 9  # two checkpoints (weights + two moments each), the best epoch, the bundle, one spare
+_CHECKPOINTS = 3  # two are kept, until a third is complete
+_FREE_BYTES_PER_PARAMETER = 4 * (_CHECKPOINTS * 3 + 3)  # weights and two moments each; the best epoch twice, the bundle
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def train(
         ready = _prepare(request)
         request = ready.request
         if main:
-            _check_space(request, ready.model)
+            _check_space(request, ready)
             _prepare_partial(request)
     checkpoint = last_checkpoint(request.partial)
     # A checkpoint has the order that its run began with.
@@ -149,7 +150,7 @@ def train(
             if main:
                 _finish(request, ready.recipe, ready.processor, ready.dev, ready.scale, say)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise _storage_error(error, request) from error
+        raise _explained(error, request) from error
     return Bundle.open(request.output)
 
 
@@ -265,8 +266,9 @@ def _check_output(request: TrainRequest) -> None:
         )
 
 
-def _check_space(request: TrainRequest, model: SharcsForSequenceClassification) -> None:
-    needed = model.num_parameters() * _FREE_BYTES_PER_PARAMETER
+def _check_space(request: TrainRequest, ready: _Ready) -> None:
+    history = sum(array.nbytes for array in ready.recipe.state().values())
+    needed = ready.model.num_parameters() * _FREE_BYTES_PER_PARAMETER + _CHECKPOINTS * history
     folder = next(parent for parent in request.output.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if free < needed and not request.partial.exists():
@@ -291,8 +293,11 @@ def _prepare_partial(request: TrainRequest) -> None:
     write_file_atomically(file, json.dumps(identity, indent=2).encode())
 
 
-def _storage_error(error: Exception, request: TrainRequest) -> Exception:
-    """A sentence for a full disk, which torch reports as a RuntimeError; anything else as it is."""
+def _explained(error: Exception, request: TrainRequest) -> Exception:
+    """A sentence for a full disk, which torch reports as a RuntimeError, and for a process that others wait for in
+    vain; anything else as it is."""
+    if processes.is_lost(error):
+        return TrainingError("another process of this training ended; go on with --resume from what is saved")
     folder = request.output.absolute().parent
     free = shutil.disk_usage(folder).free
     if free < 50_000_000:
