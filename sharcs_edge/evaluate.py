@@ -71,7 +71,7 @@ def evaluate_bundle(bundle: Bundle, split: Split | ImageSplit) -> BundleEvaluati
     for index, (width, share, macs) in enumerate(
         zip(model.slices, summary["shares"], summary["mean_macs"], strict=True)
     ):
-        name = "full" if width.width == 1 else f"w={width.width:g}"
+        name = "full" if width.width == 1 else f"w={width.width:.3g}"
         found = {metric: values[index] for metric, values in scores().items()}
         rows.append(_row(name, width.width, share, found, macs))
     random_macs = float(np.dot(summary["shares"], summary["mean_macs"]))

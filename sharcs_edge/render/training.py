@@ -38,7 +38,7 @@ def render_dev_quality(record: Mapping[str, Any]) -> RenderableType:
     table = FigureTable("dev", *map(score_heading, metrics), "share %", "MACs M", "MACs %")
     scores = zip(*(dev[metric.name] for metric in metrics), strict=True)
     for width, found, share, macs in zip(record["widths"], scores, dev["shares"], dev["mean_macs"], strict=True):
-        add("full" if width == 1 else f"w={width:g}", found, share, macs)
+        add("full" if width == 1 else f"w={width:.3g}", found, share, macs)
     table.add_section()
     add("routed", [dev[f"routed_{metric.name}"] for metric in metrics], None, dev["routed_macs"])
     random_macs = sum(share * macs for share, macs in zip(dev["shares"], dev["mean_macs"], strict=True))

@@ -35,9 +35,9 @@ def test_missing_columns(train: Callable[..., None], tmp_path: Path) -> None:
     train(file, 1, str(file), "line 1", "no column 'text'", "found 'sentence', 'label'", "--text-column")
 
 
-@pytest.mark.parametrize("source", ["-", "/dev/null"])
-def test_a_stream(train: Callable[..., None], source: str) -> None:
-    train(source, 2, "cannot train on", "many times", "write the rows to a file first")
+@pytest.mark.parametrize("stream", ["-", "/dev/null"])
+def test_a_stream(train: Callable[..., None], stream: str) -> None:
+    train(stream, 2, "cannot train on", "many times", "write the rows to a file first")
 
 
 def test_a_label_that_only_dev_has(train: Callable[..., None], tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def _collect(session: Session, predictions: Sequence[Prediction]) -> _Run:
 
 
 def _static_name(width: float) -> str:
-    return "full" if width == 1 else f"w={width:g}"
+    return "full" if width == 1 else f"w={width:.3g}"
 
 
 def _measured(
