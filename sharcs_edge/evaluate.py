@@ -16,6 +16,7 @@ from sharcs_edge.bundle import PROCESSOR_FILES, Bundle, Modality
 from sharcs_edge.data import ImageSplit, Split
 from sharcs_edge.errors import BundleError, UsageError
 from sharcs_edge.model.configuration import SharcsEncoderConfig
+from sharcs_edge.train.escalation import policy_rows
 from sharcs_edge.train.metrics import run_all_widths
 from sharcs_edge.train.processing import Processor, encode, load_processor
 from sharcs_edge.train.tasks import make_task
@@ -77,6 +78,8 @@ def evaluate_bundle(bundle: Bundle, split: Split | ImageSplit) -> BundleEvaluati
     random_macs = float(np.dot(summary["shares"], summary["mean_macs"]))
     rows.append(_row("routed", None, None, scores("routed_"), summary["routed_macs"]))
     rows.append(_row("random", None, None, scores("random_"), random_macs, estimated=True))
+    for name, found, macs in policy_rows(outputs, bundle.record.get("policies", ())):
+        rows.append(_row(name, None, None, found, macs))
     routed = outputs.answers[routes, np.arange(len(split))]
     return BundleEvaluation(
         bundle=str(bundle.path),

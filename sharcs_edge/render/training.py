@@ -43,4 +43,10 @@ def render_dev_quality(record: Mapping[str, Any]) -> RenderableType:
     add("routed", [dev[f"routed_{metric.name}"] for metric in metrics], None, dev["routed_macs"])
     random_macs = sum(share * macs for share, macs in zip(dev["shares"], dev["mean_macs"], strict=True))
     add("random", [dev[f"random_{metric.name}"] for metric in metrics], None, random_macs)
+    policies = record.get("policies", ())  # older records have none
+    if policies:
+        table.add_section()
+    for policy in policies:
+        found = [policy["scores"][metric.name] for metric in metrics]
+        add(policy["name"], found, None, policy["macs"])
     return table

@@ -7,8 +7,8 @@ that ran. Shapes as in `sharcs_edge.train.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
@@ -19,6 +19,7 @@ from sharcs_edge.errors import UsageError
 from sharcs_edge.train.metrics import SplitOutputs
 
 Floats = NDArray[np.floating[Any]]
+RECORDED_BUDGETS = (0.2, 1 / 3, 0.5, 2 / 3)
 _CANDIDATES = 12_000
 _CERTAIN = 1e6  # added to a router logit: this width, whatever the router says
 
@@ -93,6 +94,40 @@ def _escalate(
     until = np.cumsum(outputs.tail_macs, axis=1)
     before = until[rows, starts] - outputs.tail_macs[rows, starts]
     return Decisions(starts, widths, outputs.trunk_macs + until[rows, widths] - before)
+
+
+def measured(outputs: SplitOutputs, policy: Policy) -> tuple[dict[str, float], float]:
+    """Every metric of the task under a policy, and the mean multiply-accumulates."""
+    decisions = decide(outputs, policy)
+    answers = outputs.answers[decisions.widths, np.arange(len(outputs.labels))]
+    return outputs.task.scores(answers, outputs.labels), float(decisions.macs.mean())
+
+
+def policies_of_record(outputs: SplitOutputs) -> list[dict[str, Any]]:
+    """The best policy on these samples within each of :data:`RECORDED_BUDGETS`, as a training record keeps it: the
+    budget as a share of the full width's multiply-accumulates, the policy, its scores here and their cost."""
+    if len(outputs.logits) == 1:
+        return []
+    full = float(outputs.macs[:, -1].mean())
+    records = []
+    for budget, policy in zip(
+        RECORDED_BUDGETS, best_policies(outputs, [share * full for share in RECORDED_BUDGETS]), strict=True
+    ):
+        if policy is not None:
+            scores, macs = measured(outputs, policy)
+            records.append(
+                {"name": f"escalated {budget:.0%}", "budget": budget, **asdict(policy), "scores": scores, "macs": macs}
+            )
+    return records
+
+
+def policy_rows(
+    outputs: SplitOutputs, records: Iterable[Mapping[str, Any]]
+) -> list[tuple[str, dict[str, float], float]]:
+    """(name, scores, mean multiply-accumulates) of recorded policies on other samples."""
+    return [
+        (one["name"], *measured(outputs, Policy(tuple(one["offsets"]), tuple(one["thresholds"])))) for one in records
+    ]
 
 
 def best_policies(

@@ -27,6 +27,7 @@ from sharcs_edge.model.conversion import first_line, fit_widths, load_pretrained
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 from sharcs_edge.train import processes
 from sharcs_edge.train.dataset import EncodedSplit
+from sharcs_edge.train.escalation import policies_of_record
 from sharcs_edge.train.importance import order_by_importance
 from sharcs_edge.train.metrics import choose_offsets, run_all_widths
 from sharcs_edge.train.options import TrainOptions
@@ -218,7 +219,8 @@ def _finish(
         offsets = choose_offsets(outputs, request.options.max_drop)
         with torch.no_grad():
             model.router.output.bias.add_(torch.from_numpy(offsets))
-    summary = outputs.summary(outputs.routes(offsets))
+    outputs = replace(outputs, router_logits=outputs.router_logits + offsets)
+    summary = outputs.summary(outputs.routes())
     say(f"best epoch by dev: {best['eval_epoch']:.0f}")
     info = BundleInfo(
         request.data.label_names,
@@ -238,6 +240,7 @@ def _finish(
         "best_epoch": int(best["eval_epoch"]),
         "router_offsets": offsets.tolist(),
         "dev": summary,
+        "policies": policies_of_record(outputs),
         "versions": {name: version(name) for name in _LIBRARIES[info.modality]},
     }
     with staged_folder(request.output, overwrite=request.overwrite) as staging:

@@ -37,7 +37,10 @@ def test_every_step_of_the_road_agrees_with_the_others(
     on_device = cli("evaluate", artifact, "--data", test, *json_form).record
     with_torch = cli("evaluate", bundle, "--data", test, *json_form).record
     names = ["w=0.25", "w=0.5", "full", "routed", "random"]
-    assert [row["name"] for row in on_device["rows"]] == [row["name"] for row in with_torch["rows"]] == names
+    assert [row["name"] for row in on_device["rows"]] == names
+    assert [row["name"] for row in with_torch["rows"][:5]] == names
+    # The policies that the training chose on dev: they escalate, which only torch's evaluation does so far.
+    assert [row["name"] for row in with_torch["rows"][5:]] == [one["name"] for one in trained["policies"]]
     assert on_device["texts"] == with_torch["texts"] == 40
     for ours, theirs in zip(on_device["rows"][:3], with_torch["rows"][:3], strict=True):
         assert ours["mean_macs"] == pytest.approx(theirs["mean_macs"])

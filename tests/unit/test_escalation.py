@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharcs_edge.errors import UsageError
-from sharcs_edge.train.escalation import Policy, best_policies, decide
+from sharcs_edge.train.escalation import Policy, best_policies, decide, policies_of_record, policy_rows
 from sharcs_edge.train.metrics import SplitOutputs
 from sharcs_edge.train.tasks import Regression
 
@@ -109,6 +111,14 @@ def test_best_policies_hold_their_budget_and_beat_every_static_width(
         assert (decisions.widths == decisions.starts).all()
     if not use_router:
         assert len(set(decisions.starts.tolist())) == 1
+
+
+def test_a_record_of_policies_gives_the_same_rows_on_the_same_samples() -> None:
+    outputs = four_samples()
+    records = json.loads(json.dumps(policies_of_record(outputs)))
+    assert [one["name"] for one in records] == ["escalated 67%"]  # the trunk alone costs half of the full width
+    assert policy_rows(outputs, records) == [(one["name"], one["scores"], one["macs"]) for one in records]
+    assert records[0]["macs"] <= 2 / 3 * 20
 
 
 def test_the_choice_finds_the_threshold_that_separates_right_from_wrong() -> None:
