@@ -47,6 +47,5 @@ def render_dev_quality(record: Mapping[str, Any]) -> RenderableType:
     if policies:
         table.add_section()
     for policy in policies:
-        found = [policy["scores"][metric.name] for metric in metrics]
-        add(policy["name"], found, None, policy["macs"])
+        add(policy["name"], [policy["scores"][metric.name] for metric in metrics], None, policy["macs"])
     return table

@@ -200,7 +200,8 @@ def _search(
 def _clearly_better(outputs: SplitOutputs, one: _Found, other: _Found) -> bool:
     rows = np.arange(len(one.widths))
     difference = outputs.quality[one.widths, rows] - outputs.quality[other.widths, rows]
-    return one.score - other.score > float(difference.std()) / len(rows) ** 0.5
+    standard_error = float(difference.std()) / float(np.sqrt(len(rows)))
+    return one.score - other.score > standard_error
 
 
 def _thresholds(outputs: SplitOutputs, use_confidence: bool, dimensions: int) -> list[tuple[float, ...]]:
