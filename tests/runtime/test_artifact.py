@@ -222,7 +222,8 @@ def test_written_files_have_the_permissions_of_ordinary_files(tmp_path: Path) ->
 def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path: Path) -> None:
     program = textwrap.dedent(
         f"""
-        import time
+        import signal, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
         from sharcs_edge_runtime.artifact import staged_folder
         with staged_folder({str(tmp_path / "bundle")!r}) as folder:
             (folder / "a").write_text("half")
