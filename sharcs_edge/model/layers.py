@@ -20,7 +20,8 @@ def sliced_linear(linear: nn.Linear, x: Tensor, out_features: int, in_features: 
     """``linear`` restricted to its leading ``out_features x in_features`` block."""
     if (out_features, in_features) == (linear.out_features, linear.in_features):
         return F.linear(x, linear.weight, linear.bias)
-    bias = None if linear.bias is None else linear.bias[:out_features]  # type: ignore[redundant-expr]  # typed as there
+    # nn.Linear types its bias as never None.
+    bias = None if linear.bias is None else linear.bias[:out_features]  # type: ignore[redundant-expr]
     return F.linear(x, linear.weight[:out_features, :in_features], bias)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from sharcs_edge.config import LayerSlice
 from sharcs_edge.model.configuration import AttentionKind
 from sharcs_edge.model.positions import AttentionContexts
 
+Count = TypeVar("Count", int, Tensor)  # a tensor holds integers
 Step = tuple[nn.Module, LayerSlice, AttentionKind]  # a layer, the block of it that runs, and how it attends
 
 _SHARE_UNIT = 1000  # shares of tokens are counted in whole thousandths: the same integers in torch and in a graph
@@ -42,8 +44,8 @@ class LearnedEntry(nn.Module):
         return torch.sum(groups * self.weight, dim=-1)
 
 
-def kept_tokens(tokens: int, share: float) -> int:
-    """How many of ``tokens`` stay: ``share`` of them, rounded up. Also for symbolic sizes and integer tensors."""
+def kept_tokens(tokens: Count, share: float) -> Count:
+    """How many of ``tokens`` stay: ``share`` of them, rounded up. Also for symbolic sizes."""
     return (tokens * round(share * _SHARE_UNIT) + _SHARE_UNIT - 1) // _SHARE_UNIT
 
 
@@ -69,7 +71,7 @@ def drop_tokens(
     kept = kept_tokens(received.shape[1], share)
     order = scores.topk(kept, dim=1).indices  # (batch, kept)
     chosen = hidden.gather(1, order[:, :, None].expand(-1, -1, hidden.shape[2]))
-    counts = kept_tokens(attention_mask.sum(dim=1, keepdim=True), share)  # type: ignore[arg-type]  # a tensor of ints
+    counts = kept_tokens(attention_mask.sum(dim=1, keepdim=True), share)
     ranks = torch.arange(kept, device=received.device)
     chosen_positions = positions.expand(order.shape[0], -1).gather(1, order)
     return chosen, (ranks < counts).to(attention_mask.dtype), chosen_positions

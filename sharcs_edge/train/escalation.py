@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharcs_edge.errors import UsageError
-from sharcs_edge.train.metrics import SplitOutputs
+from sharcs_edge.train.metrics import SplitOutputs, halfway
 
 Floats = NDArray[np.floating[Any]]
 RECORDED_BUDGETS = (0.2, 1 / 3, 0.5, 2 / 3)
 _CANDIDATES = 12_000
+_FINEST = 101  # values tried of one threshold or offset
 _CERTAIN = 1e6  # added to a router logit: this width, whatever the router says
 
 
@@ -136,27 +137,25 @@ def best_policies(
     """For each budget of mean multiply-accumulates, the policy with the best headline score on these samples within
     it, the cheaper of equals; None where even the narrowest width exceeds it.
 
-    Tried are some 12,000 combinations of thresholds, and as many of router offsets and thresholds, at quantiles of the
-    samples' confidences and margins. Without the router every sample starts at the same width; without confidence
-    nothing is handed on. Beside confidence, the router must earn its part: it is taken where it scores better by more
-    than the standard error of the difference, since the best of so many settings is better by chance alone.
+    Tried are some 12,000 combinations of thresholds for each width to start at, and as many of router offsets and
+    thresholds, halfway between neighbouring samples. Without the router every sample starts at the same width; without
+    confidence nothing is handed on. Beside confidence, the router must earn its part: it is taken where its answers
+    are better by more than the standard error of the difference, since the best of so many settings is better by chance
+    alone.
     """
-    count = len(outputs.logits)
-    constant = [tuple(_CERTAIN if width == start else 0.0 for width in range(count)) for start in range(count)]
-    simple = _search(outputs, budgets, constant, _thresholds(outputs, use_confidence, count - 1))
+    search = _Search(outputs, budgets)
+    simple = search.constant_starts(use_confidence)
     if not use_router:
         return [None if found is None else found.policy for found in simple]
-    dimensions = (count - 1) * (2 if use_confidence else 1)
-    margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
-    grids = [_quantiles(column, _points(dimensions)) for column in margins.T]
-    offsets = [(*narrow, 0.0) for narrow in product(*grids)]
-    routed = _search(outputs, budgets, offsets, _thresholds(outputs, use_confidence, dimensions))
-    chosen = []
+    routed = search.routed_starts(use_confidence)
+    chosen: list[Policy | None] = []
     for plain, other in zip(simple, routed, strict=True):
-        better = plain if other is None or (plain and not _clearly_better(outputs, other, plain)) else other
-        if not use_confidence and plain and other:
-            better = max(plain, other, key=lambda found: (found.score, -found.cost))
-        chosen.append(None if better is None else better.policy)
+        if plain is None or other is None:  # the cheapest of both is the same: the narrowest width for all
+            chosen.append(None)
+            continue
+        gain, error = _gain(outputs, other, plain)
+        better = other.score > plain.score and (gain > error or not use_confidence)
+        chosen.append(other.policy if better else plain.policy)
     return chosen
 
 
@@ -168,65 +167,65 @@ class _Found:
     widths: NDArray[np.int64]
 
 
-def _search(
-    outputs: SplitOutputs,
-    budgets: Sequence[float],
-    offsets: Sequence[tuple[float, ...]],
-    thresholds: Sequence[tuple[float, ...]],
-) -> list[_Found | None]:
-    """The best combination within each budget."""
-    best: list[_Found | None] = [None] * len(budgets)
-    confidence, own = confidences(outputs)
-    seen = set()
-    for one in offsets:
-        starts = outputs.routes(np.array(one, dtype=np.float32))
-        if (key := starts.astype(np.int8).tobytes()) in seen:
-            continue
-        seen.add(key)
+class _Search:
+    """The best policies within each budget, by trying many."""
+
+    def __init__(self, outputs: SplitOutputs, budgets: Sequence[float]) -> None:
+        self.outputs = outputs
+        self.budgets = budgets
+        self.narrow = len(outputs.logits) - 1
+        self.confidence, self.own = confidences(outputs)
+
+    def constant_starts(self, use_confidence: bool) -> list[_Found | None]:
+        """All samples start at the same width, whatever the router says."""
+        best: list[_Found | None] = [None] * len(self.budgets)
+        for start in range(self.narrow + 1):
+            offsets = tuple(_CERTAIN if width == start else 0.0 for width in range(self.narrow + 1))
+            free = self.narrow - start if use_confidence else 0
+            self._try(best, offsets, self._thresholds(start if use_confidence else self.narrow, free))
+        return best
+
+    def routed_starts(self, use_confidence: bool) -> list[_Found | None]:
+        """The router, with its offsets, says where each sample starts."""
+        best: list[_Found | None] = [None] * len(self.budgets)
+        values = self.narrow * (2 if use_confidence else 1)
+        thresholds = self._thresholds(0 if use_confidence else self.narrow, values)
+        margins = self.outputs.router_logits[:, -1:] - self.outputs.router_logits[:, :-1]
+        for offsets in product(*(halfway(column, _points(values)).tolist() for column in margins.T)):
+            self._try(best, (*offsets, 0.0), thresholds)
+        return best
+
+    def _thresholds(self, first: int, values: int) -> list[tuple[float, ...]]:
+        """Combinations worth trying of the thresholds from the width ``first`` on, where this many ``values`` are
+        searched altogether; narrower widths never hand on."""
+        grids = [
+            np.maximum(halfway(row, _points(values)), 0.0).tolist() for row in self.confidence[first : self.narrow]
+        ]
+        return [((0.0,) * first + combination) for combination in product(*grids)]
+
+    def _try(
+        self, best: list[_Found | None], offsets: tuple[float, ...], thresholds: Sequence[tuple[float, ...]]
+    ) -> None:
+        starts = self.outputs.routes(np.array(offsets, dtype=np.float32))
         for limits in thresholds:
-            decisions = _escalate(outputs, starts, limits, confidence, own)
+            decisions = _escalate(self.outputs, starts, limits, self.confidence, self.own)
             cost = float(decisions.macs.mean())
-            within = [index for index, budget in enumerate(budgets) if cost <= budget]
-            if not within:
+            if not (within := [index for index, budget in enumerate(self.budgets) if cost <= budget]):
                 continue
-            score = outputs.score(decisions.widths)
+            score = self.outputs.score(decisions.widths)
             for index in within:
                 known = best[index]
                 if known is None or (score, -cost) > (known.score, -known.cost):
-                    best[index] = _Found(score, cost, Policy(one, limits), decisions.widths)
-    return best
+                    best[index] = _Found(score, cost, Policy(offsets, limits), decisions.widths)
 
 
-def _clearly_better(outputs: SplitOutputs, one: _Found, other: _Found) -> bool:
+def _gain(outputs: SplitOutputs, one: _Found, other: _Found) -> tuple[float, float]:
+    """How much better the answers of ``one`` are on average, and the standard error of that."""
     rows = np.arange(len(one.widths))
     difference = outputs.quality[one.widths, rows] - outputs.quality[other.widths, rows]
-    standard_error = float(difference.std()) / float(np.sqrt(len(rows)))
-    return one.score - other.score > standard_error
+    return float(difference.mean()), float(difference.std()) / float(np.sqrt(len(rows)))
 
 
-def _thresholds(outputs: SplitOutputs, use_confidence: bool, dimensions: int) -> list[tuple[float, ...]]:
-    """Combinations worth trying where this many values are searched altogether."""
-    confidence, own = confidences(outputs)
-    narrow = len(confidence) - 1
-    if not use_confidence:
-        return [(0.0,) * narrow]
-    grids = [
-        [0.0, *_quantiles(row, _points(dimensions)), 1.5] if own or index else [0.0, 1.5]
-        for index, row in enumerate(confidence)
-    ]
-    return list(product(*grids[:narrow]))
-
-
-def _points(dimensions: int) -> int:
-    return max(3, int(_CANDIDATES ** (1.0 / max(1, dimensions))) - 2) if dimensions else 0
-
-
-def _quantiles(values: Floats, points: int) -> list[float]:
-    """At most ``points`` different quantiles, evenly spaced, halfway between neighbouring samples."""
-    ordered = np.unique(values)
-    if len(ordered) < 2:
-        return []
-    middles = (ordered[1:] + ordered[:-1]) / 2
-    wanted = np.quantile(values, np.linspace(0.0, 1.0, min(points, 60)))
-    chosen = np.unique(np.clip(np.searchsorted(middles, wanted), 0, len(middles) - 1))
-    return [float(value) for value in middles[chosen]]
+def _points(values: int) -> int:
+    """How many to try of each of ``values`` values that are combined, without the two ends that `halfway` adds."""
+    return min(_FINEST, max(3, int(_CANDIDATES ** (1.0 / values)) - 2)) if values else 0

@@ -70,7 +70,8 @@ def measure_importance(
     residual = torch.zeros(config.hidden_size)
     for step, part in enumerate(parts):
         optimizer.zero_grad()
-        loss = task.loss(probe(**part["inputs"], width=1.0).logits, part["labels"])
+        inputs = {name: tensor.to(probe.device) for name, tensor in part["inputs"].items()}
+        loss = task.loss(probe(**inputs, width=1.0).logits, part["labels"].to(probe.device))
         loss.backward()  # type: ignore[no-untyped-call]  # partly typed upstream
         if step < probe_steps:
             nn.utils.clip_grad_norm_(probe.parameters(), 1.0)

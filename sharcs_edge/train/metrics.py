@@ -130,7 +130,7 @@ def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
     # Offset o puts width w before the full one for exactly the samples whose margin is below o.
     margins = outputs.router_logits[:, -1:] - outputs.router_logits[:, :-1]
     points = min(101, int(_OFFSET_CANDIDATES ** (1.0 / narrow)))
-    grids = [_halfway(column, points) for column in margins.T]
+    grids = [halfway(column, points) for column in margins.T]
     best, best_cost = np.array([*[grid[0] for grid in grids], 0.0], dtype=np.float32), np.inf
     for combination in product(*grids):
         offsets = np.array([*combination, 0.0], dtype=np.float32)
@@ -141,7 +141,7 @@ def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
     return best
 
 
-def _halfway(values: FloatArray, points: int) -> FloatArray:
+def halfway(values: FloatArray, points: int) -> FloatArray:
     """At most ``points`` values strictly between neighbours of ``values``, and one outside either end."""
     ordered = np.unique(values)
     middles = (ordered[1:] + ordered[:-1]) / 2

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -60,9 +60,9 @@ def gather(value: T) -> list[T]:
     """The value of every process, by rank; it must be picklable. Waits for all."""
     if not _are_several():
         return [value]
-    values: list[T | None] = [None] * count()
+    values: list[Any] = [None] * count()
     distributed.all_gather_object(values, value)
-    return values  # type: ignore[return-value]  # each is filled
+    return values
 
 
 def from_main(compute: Callable[[], T]) -> T:
@@ -73,12 +73,13 @@ def from_main(compute: Callable[[], T]) -> T:
     """
     if not _are_several():
         return compute()
-    result: list[T | None] = [None]
+    sent: list[Any] = [None]
     with together():
         if is_main():
-            result = [compute()]
-    distributed.broadcast_object_list(result)
-    return result[0]  # type: ignore[return-value]
+            sent = [compute()]
+    distributed.broadcast_object_list(sent)
+    result: T = sent[0]
+    return result
 
 
 @contextmanager

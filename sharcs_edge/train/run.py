@@ -131,6 +131,7 @@ def train(
     # A checkpoint has the order that its run began with.
     if checkpoint is None and request.options.importance != "none" and len(request.plan.widths) > 1:
         say("ordering heads and neurons by importance")
+        ready.model.to(device)  # type: ignore[arg-type]  # partly typed upstream
         order_by_importance(ready.model, ready.in_training_unit(ready.train), request.options)
     set_seed(request.options.seed)
     trainer = SharcsTrainer(
