@@ -42,6 +42,7 @@ SWITCHES = (
     "importance=none",
     "narrow_head=shared",
     "sandwich=turn",
+    "narrow_dropout=true",
     "widths=1/12,1",
     "widths=1/4,1",
     "widths=1/12,1/4,1/2,1",

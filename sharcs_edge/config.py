@@ -66,6 +66,7 @@ class SharcsConfig:
             attended to most, and always the first. 1 keeps all. The full width never drops tokens.
         entry_norm: with ``all``, which tails start with a width-private LayerNorm: the ``narrow`` ones, so that
             the full width stays exactly the original encoder, or ``every`` one, as published.
+        narrow_dropout: whether narrow blocks drop out in training, as the full ones do.
         router_hidden_size: units of the router's hidden layer.
 
     Raises:
@@ -80,6 +81,7 @@ class SharcsConfig:
     input_reduction: InputReduction = "leading"
     token_keep: float = 1.0
     entry_norm: EntryNorm = "narrow"
+    narrow_dropout: bool = False
     router_hidden_size: int = ROUTER_HIDDEN_SIZE
 
     def __post_init__(self) -> None:

@@ -32,7 +32,12 @@ from sharcs_edge.train.escalation import Policy, best_policies, decide
 from sharcs_edge.train.metrics import SplitOutputs
 
 PUBLISHED_PLAN = SharcsConfig(
-    widths=(0.25, 1.0), trunk_layers=1, width_dims="all", entry_norm="every", narrow_head="shared"
+    widths=(0.25, 1.0),
+    trunk_layers=1,
+    width_dims="all",
+    entry_norm="every",
+    narrow_head="shared",
+    narrow_dropout=True,
 )
 _HARDNESS_OPTIONS = ("hardness", "hardness_decay", "regression_tolerance")
 _SMALL_ENCODER = "minilm-l3"

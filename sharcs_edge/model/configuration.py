@@ -77,6 +77,7 @@ class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  #
     input_reduction: str = "leading"
     token_keep: float = 1.0
     entry_norm: str = "narrow"
+    narrow_dropout: bool = True
     router_hidden_size: int = 1024
 
     @property

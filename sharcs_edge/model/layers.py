@@ -36,7 +36,9 @@ class SelfAttention(nn.Module):
     def __init__(self, config: SharcsEncoderConfig, block: LayerSlice) -> None:
         super().__init__()
         self.head_size = config.head_size
+        self.heads = block.heads
         self.dropout = config.attention_dropout
+        self.narrow_dropout = config.narrow_dropout
         size = block.heads * config.head_size
         self.query = nn.Linear(block.hidden, size, bias=config.qkv_bias)
         self.key = nn.Linear(block.hidden, size, bias=config.qkv_bias)
@@ -73,7 +75,8 @@ class SelfAttention(nn.Module):
         key, value = heads(self.key, x), heads(self.value, x)
         query, key = context.rotate(query, key, first_token_only)
         bias = context.bias_of(block.heads, first_token_only)
-        dropout = self.dropout if self.training else 0.0
+        drops_out = self.training and (self.narrow_dropout or block.heads == self.heads)
+        dropout = self.dropout if drops_out else 0.0
         received = None
         if query_weights is None:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
@@ -114,6 +117,7 @@ class EncoderLayer(nn.Module):
         self.output_norms = layer_norms(config, norm_sizes)
         self.activation = ACT2FN[config.hidden_activation]
         self.dropout = nn.Dropout(config.hidden_dropout)
+        self.narrow_dropout = config.narrow_dropout
 
     def forward(
         self,
@@ -128,11 +132,11 @@ class EncoderLayer(nn.Module):
         attention_norm, output_norm = self.attention_norms[block.norm], self.output_norms[block.norm]
         source = attention_norm(x) if self.norm_first else x
         attended, received = self.attention(source, context, block, first_token_only, query_weights)
-        x = (x[:, :1] if first_token_only else x) + self.dropout(attended)
+        x = (x[:, :1] if first_token_only else x) + self._dropped_out(attended, block)
         if self.norm_first:
-            return x + self.dropout(self.feed_forward(output_norm(x), block)), received
+            return x + self._dropped_out(self.feed_forward(output_norm(x), block), block), received
         x = attention_norm(x)
-        return output_norm(x + self.dropout(self.feed_forward(x, block))), received
+        return output_norm(x + self._dropped_out(self.feed_forward(x, block), block)), received
 
     def feed_forward(self, x: Tensor, block: LayerSlice) -> Tensor:
         """(batch, tokens, block.hidden) -> same."""
@@ -140,3 +144,7 @@ class EncoderLayer(nn.Module):
         if self.gate is not None:
             inner = inner * sliced_linear(self.gate, x, block.intermediate, block.hidden)
         return sliced_linear(self.down, inner, block.hidden, block.intermediate)
+
+    def _dropped_out(self, x: Tensor, block: LayerSlice) -> Tensor:
+        dropped: Tensor = self.dropout(x) if self.narrow_dropout or block.heads == self.attention.heads else x
+        return dropped

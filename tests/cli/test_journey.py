@@ -127,4 +127,5 @@ def test_recipe_sharcs_is_slicing_as_published(cli: Cli, source: Path, data: Pat
     sharcs = ("--recipe", "sharcs", "--label-window", "1", "--epochs", "2", "--widths", "0.5,1", "--threads", "1")
     outcome = cli("train", "--model", source, "--data", data, "-o", tmp_path / "b", *sharcs, "--format", "json")
     assert (outcome.record["width_dims"], outcome.record["entry_norm"]) == ("all", "every")
+    assert outcome.record["narrow_dropout"] is True
     assert f"next: sharcs-edge export {tmp_path / 'b'} " in outcome.err

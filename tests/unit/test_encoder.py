@@ -99,6 +99,19 @@ def test_narrow_width_is_the_leading_block_alone() -> None:
         assert not torch.equal(nested(**batch, width=width.width).logits, before)
 
 
+@pytest.mark.parametrize("narrow_dropout", [False, True])
+def test_narrow_blocks_drop_out_only_where_asked_to(narrow_dropout: bool) -> None:
+    source = tiny_source("bert")
+    nested = from_hugging_face(source, plan(trunk_layers=0, narrow_dropout=narrow_dropout)).train()
+    nested.embeddings.eval()
+    nested.head.eval()
+    nested.narrow_heads.eval()
+    outputs = [nested(**padded_batch(), width=[0.5, 1.0]) for _ in range(2)]
+    (narrow, full), (narrow_again, full_again) = (output.tails for output in outputs)
+    assert torch.equal(narrow.logits, narrow_again.logits) is not narrow_dropout
+    assert not torch.equal(full.logits, full_again.logits)
+
+
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_padding_changes_neither_logits_nor_routes(changes: dict[str, Any]) -> None:
     nested = from_hugging_face(tiny_source("bert"), plan(**changes)).eval()
