@@ -14,10 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers.utils import logging
 
 from benchmarks.curves.bench import (
@@ -32,7 +35,7 @@ from benchmarks.curves.bench import (
 from benchmarks.curves.points import TABLE_BUDGETS, at_policy, at_width, take
 from benchmarks.curves.tables import BUDGET_TITLES, command, footer, spread, table
 from sharcs_edge.errors import SharcsEdgeError
-from sharcs_edge.train.escalation import best_policies
+from sharcs_edge.train.escalation import best_policies, confidences
 from sharcs_edge.train.metrics import SplitOutputs
 from sharcs_edge.train.settings import changed
 from sharcs_edge_runtime.tasks import METRICS
@@ -85,27 +88,59 @@ def crossed(outputs: SplitOutputs, budgets: Sequence[float], seed: int) -> list[
     return [mean(found) if len(found) == 2 else None for found in scores]
 
 
-def measured(bench: Bench, switch: str) -> tuple[list[float], list[float | None]]:
-    """The scores of every width, and within every budget."""
+def roc_area(scores: NDArray[np.floating[Any]], holds: NDArray[np.bool_]) -> float | None:
+    """How often a sample for which something holds scores higher than one for which it does not, ties counted half;
+    None where it holds for all or for none."""
+    if holds.all() or not holds.any():
+        return None
+    ordered = np.sort(scores[~holds])
+    below, not_above = (np.searchsorted(ordered, scores[holds], side) for side in ("left", "right"))
+    return float((below + not_above).mean() / 2 / len(ordered))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One seed of a row: the score of every width; within every budget; and how well the router's margin and the
+    narrowest answer's doubt find the samples where the full width is better than the narrowest."""
+
+    by_width: list[float]
+    within: list[float | None]
+    router: float | None
+    doubt: float | None
+
+
+def measured(bench: Bench, switch: str) -> Measured:
     plan, options = changed(bench.plan, bench.ours, switch.split())
     outputs = bench.nested("ours", plan, options)["dev"]
     plain = bench.nested("plain", PLAIN, bench.common, reads=PLAIN_OPTIONS)["dev"]
     budgets = [budget * float(plain.macs.mean()) for budget in TABLE_BUDGETS]
-    by_width = [at_width(outputs, width)[0] for width in range(len(plan.widths))]
-    return by_width, crossed(outputs, budgets, bench.seed)
+    hard = outputs.quality[-1] > outputs.quality[0]
+    confidence, own = confidences(outputs)
+    return Measured(
+        [at_width(outputs, width)[0] for width in range(len(plan.widths))],
+        crossed(outputs, budgets, bench.seed),
+        roc_area(outputs.router_logits[:, -1] - outputs.router_logits[:, 0], hard),
+        roc_area(-confidence[0], hard) if own else None,
+    )
 
 
 def row(benches: Sequence[Bench], switch: str) -> list[str]:
     """One line of the table, over all seeds."""
     results = [measured(bench, switch) for bench in benches]
     widths = changed(benches[0].plan, benches[0].ours, switch.split())[0].widths
-    by_width = [mean(scores) for scores in zip(*(widths for widths, _ in results), strict=True)]
+    by_width = [mean(scores) for scores in zip(*(one.by_width for one in results), strict=True)]
     shown = ", ".join(f"{width:.3g}: {100 * score:.2f}" for width, score in zip(widths, by_width, strict=True))
+    areas = (_mean([one.router for one in results]), _mean([one.doubt for one in results]))
     within = [
         spread([score for score in scores if score is not None]) if None not in scores else "-"
-        for scores in zip(*(budgets for _, budgets in results), strict=True)
+        for scores in zip(*(one.within for one in results), strict=True)
     ]
-    return [f"`{switch}`" if switch else "default recipe", shown, *within]
+    return [f"`{switch}`" if switch else "default recipe", shown, *areas, *within]
+
+
+def _mean(areas: Sequence[float | None]) -> str:
+    known = [area for area in areas if area is not None]
+    return f"{mean(known):.2f}" if known else "-"
 
 
 def main() -> None:
@@ -121,11 +156,14 @@ def main() -> None:
         sys.exit(str(error))
     metric = METRICS[benches[0].data.task][0]
     unit = "%" if metric.is_share else "× 100"
-    text = (
+    heading = (
         f"{metric.title} {unit} on dev: of every width alone, and of the routing within budgets of mean MACs per input "
-        f"(1: plain fine-tuning), chosen on one half of dev and scored on the other.\n\n"
-        f"{table(['changed', 'widths', *BUDGET_TITLES], rows, texts=2)}\n\n{footer(command(parser(), args), settings)}"
+        "(1: plain fine-tuning), chosen on one half of dev and scored on the other. Router, doubt: the ROC area with "
+        "which the router, or the narrowest answer's lack of confidence, finds the samples where the full width is "
+        "better than the narrowest (0.5: chance)."
     )
+    lines = table(["changed", "widths", "router", "doubt", *BUDGET_TITLES], rows, texts=2)
+    text = f"{heading}\n\n{lines}\n\n{footer(command(parser(), args), settings)}"
     print(text)
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -13,9 +13,8 @@ do_it() {
 rm -rf -- "$out"
 mkdir -p -- "$out"
 
-do_it sharcs-edge train --model demo --data demo --widths 0.25,0.5,1.0 --trunk-layers 1 \
-  --epochs 1 --learning-rate 1e-4 --seed 0 --output "$out/bundle"
-do_it sharcs-edge export "$out/bundle" --widths 0.25,0.5,1.0 --target rpi4 -o "$out/artifact"
+do_it sharcs-edge train --model demo --data demo --epochs 1 --learning-rate 1e-4 --seed 0 --output "$out/bundle"
+do_it sharcs-edge export "$out/bundle" --target rpi4 -o "$out/artifact"
 do_it sharcs-edge verify "$out/artifact"
 do_it sharcs-edge profile "$out/artifact" --data demo
 do_it sharcs-edge run "$out/artifact" \

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.ablation import roc_area
 from benchmarks.curves.points import (
     Point,
     at_policy,
@@ -100,3 +101,9 @@ def test_a_cascade_pays_for_every_model_from_the_embeddings() -> None:
     assert at_policy(cascade, Policy((0.0, 0.0), (0.9,))) == (1.0, 14.0)
     assert at_policy(cascade, Policy((0.0, 0.0), (0.0,))) == (1.0, 4.0)
     assert at_policy(cascade, Policy((0.0, 1.0), (0.9,))) == (1.0, 10.0)
+
+
+def test_roc_area_counts_pairs_in_order_and_ties_half() -> None:
+    assert roc_area(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])) == 0.75
+    assert roc_area(np.array([1.0, 1.0, 1.0]), np.array([False, True, True])) == 0.5
+    assert roc_area(np.array([1.0, 2.0]), np.array([True, True])) is None
