@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from sharcs_edge_runtime.evaluate import EvaluationRecord
 
 
-def render_evaluation(record: EvaluationRecord | BundleEvaluation, answered: str) -> RenderableType:
-    """``answered``: ``60 images``. One line per width, then routed and random; times only where they were measured."""
-    full_macs = max(row.mean_macs for row in record.rows)
+def render_evaluation(
+    record: EvaluationRecord | BundleEvaluation, answered: str, budget_met: float | None = None
+) -> RenderableType:
+    """One line per width, then routed and random; times only where they were measured.
+
+    ``answered``: ``60 images``. ``budget_met``: share of the routed ones, if there was a limit on time.
+    """
+    full_macs = max(row.mean_macs for row in record.rows if row.width is not None)  # escalation may cost more
     timed = any(row.mean_ms is not None for row in record.rows)
     metrics = METRICS[record.task]
     wide = timed and len(metrics) > 1  # a terminal of 80 columns has no room for all then; JSON has
@@ -42,7 +47,8 @@ def render_evaluation(record: EvaluationRecord | BundleEvaluation, answered: str
     else:
         answer = "labels" if record.task == "multi_label" else "label"
         close = f"gives the {answer} of the full width for {record.agreement.same:.2%}"
-    return Group(table, Text(facts + close))
+    met = "" if budget_met is None else f"; {budget_met:.2%} within the budget"
+    return Group(table, Text(facts + close + met))
 
 
 def _milliseconds(value: float | None) -> str:

@@ -19,6 +19,7 @@ _VALUE_SIZE = 10
 _NARROWEST_TEXT = 16
 _SCORE = f"  {'score':>5}"
 _ROUTE = f"  {'width':>5}  {'route':<10}  {'ms':>7}  "
+_BUDGET = f"{'budget':<6}  "
 
 
 class JsonLines:
@@ -48,13 +49,19 @@ class PredictionTable:
         self._columns = (_SCORE if task == "classification" else "") + _ROUTE
         self._text_size = max(Console(file=stream).width - self._size - len(self._columns), _NARROWEST_TEXT)
         self._has_header = False
+        self._has_budget = False
 
     def print(self, text: Text, prediction: Prediction) -> None:
         if not self._has_header:
+            self._has_budget = prediction.budget_met is not None
+            self._columns += _BUDGET * self._has_budget
+            self._text_size = max(self._text_size - len(_BUDGET) * self._has_budget, _NARROWEST_TEXT)
             self._line(set_cell_size(self._title, self._size) + self._columns + "text")
             self._has_header = True
         score = "" if prediction.score is None else f"  {prediction.score:5.3f}"
         route = f"  {prediction.width:5.3g}  {prediction.reason:<10}  {prediction.milliseconds:7.2f}  "
+        if self._has_budget:
+            route += f"{'met' if prediction.budget_met else 'missed':<6}  "
         shown = text if isinstance(text, str) else " | ".join(text)
         self._line(_fit(_answer(prediction), self._size) + score + route + _fit(shown, self._text_size).rstrip())
 
@@ -76,9 +83,11 @@ def _fit(text: str, size: int) -> str:
     return set_cell_size(plain, size) if cell_len(plain) <= size else set_cell_size(plain, size - 1) + "…"
 
 
-def render_summary(answers: Sequence[tuple[float, float]]) -> str:
-    """One sentence about the (width, milliseconds) of all answers."""
-    counts = Counter(width for width, _ in answers)
+def render_summary(answers: Sequence[tuple[float, float, bool | None]]) -> str:
+    """One sentence about the (width, milliseconds, budget met) of all answers."""
+    counts = Counter(width for width, _, _ in answers)
     shares = ", ".join(f"{counts[width] / len(answers):.1%} at width {width:g}" for width in sorted(counts))
-    mean = sum(milliseconds for _, milliseconds in answers) / len(answers)
-    return f"{len(answers):,} texts: {shares}; mean {mean:.2f} ms"
+    mean = sum(milliseconds for _, milliseconds, _ in answers) / len(answers)
+    met = [met for _, _, met in answers if met is not None]
+    budget = f"; {sum(met) / len(met):.1%} within the budget" if met else ""
+    return f"{len(answers):,} texts: {shares}; mean {mean:.2f} ms{budget}"

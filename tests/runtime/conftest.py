@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from sharcs_edge_runtime.artifact import file_reference, staged_folder, write_file_atomically
+from sharcs_edge_runtime.artifact import Artifact, file_reference, file_sha256, staged_folder, write_file_atomically
 from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.manifest import (
     MANIFEST_NAME,
@@ -36,7 +36,8 @@ from sharcs_edge_runtime.manifest import (
     Tolerance,
     tail_name,
 )
-from sharcs_edge_runtime.policy import Budget, RoutePolicy
+from sharcs_edge_runtime.operating_points import CERTAIN_BIAS, Method, OperatingPoint, OperatingPoints
+from sharcs_edge_runtime.policy import choose_route
 from sharcs_edge_runtime.tokenization import Text, TextEncoder, TokenBatch
 
 HIDDEN = 8
@@ -145,12 +146,12 @@ class TinyModel:
     def golden(self, encoder: TextEncoder, texts: Sequence[Text]) -> Golden:
         tokens = encoder.batch([encoder.encode(text) for text in texts])
         hidden, router_logits = self.trunk(tokens)
-        policy = RoutePolicy(self.widths)
+        bias, last = np.zeros(len(self.widths), dtype=np.float32), len(self.widths) - 1
         return Golden(
             tokens=tokens,
             logits=np.stack([self.tail(width, hidden, tokens.attention_mask) for width in self.widths]),
             router_logits=router_logits,
-            routes=np.array([policy.choose(row, Budget()).index for row in router_logits], dtype=np.int64),
+            routes=np.array([choose_route(row, bias, 0, last)[0] for row in router_logits], dtype=np.int64),
             texts=np.array([[text] if isinstance(text, str) else list(text) for text in texts]),
         )
 
@@ -294,6 +295,42 @@ def make_artifact(tmp_path: Path) -> ArtifactBuilder:
     """`build_artifact` into a fresh folder of this test, for other shapes than `tiny_artifact`'s."""
     counter = itertools.count()
     return lambda **options: build_artifact(tmp_path / f"made{next(counter)}", **options)
+
+
+def point(bias: Sequence[float], thresholds: Sequence[float], macs: float = 100.0, **given: Any) -> OperatingPoint:
+    """An operating point with plain figures, for as many widths as `bias` has numbers."""
+    shares = (0.0,) * (len(bias) - 1) + (1.0,)
+    figures: dict[str, Any] = {"mean_ms": None, "score": 0.9, "drop": 0.0, "drop_bound": 0.01, "p_value": 0.01}
+    figures |= {"shares": shares, "starts": shares, "certified": True}
+    return OperatingPoint(tuple(bias), tuple(thresholds), macs=macs, **(figures | given))
+
+
+def full_point(widths: int, macs: float = 200.0) -> OperatingPoint:
+    """The widest width alone, as the last point of every front."""
+    return point([0.0] * (widths - 1) + [CERTAIN_BIAS], [0.0] * (widths - 1), macs, drop_bound=0.0, p_value=0.0)
+
+
+def write_points(folder: Path, *points: OperatingPoint, **changes: Any) -> OperatingPoints:
+    """Calibrate an artifact by hand: these points and, behind them, the widest width alone."""
+    artifact = Artifact.open(folder)
+    given: dict[str, Any] = {
+        "schema_version": 1,
+        "manifest_sha256": file_sha256(folder / MANIFEST_NAME),
+        "created": "2026-11-22T12:00:00+00:00",
+        "tools": {"sharcs-edge": "0.1.0"},
+        "against": "labels",
+        "samples": 1000,
+        "tested": 500,
+        "metric": "accuracy",
+        "max_drop": 0.01,
+        "confidence": 0.95,
+        "method": Method("fixed_sequence", "binomial"),
+        "value_scale": 1.0 if artifact.manifest.task == "regression" else None,
+        "points": (*points, full_point(len(artifact.manifest.widths))),
+    }
+    written = OperatingPoints(**(given | changes))
+    written.write(artifact)
+    return written
 
 
 @pytest.fixture

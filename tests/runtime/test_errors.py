@@ -15,6 +15,7 @@ from sharcs_edge_runtime import errors
         (errors.SharcsEdgeError("x"), 1),
         (errors.InputError("x"), 1),
         (errors.ArtifactError("x"), 1),
+        (errors.DocumentError("p.json", ("a @ $", "b @ $"), "calibrate again"), 1),
         (errors.ManifestError("m.json", ("a @ $",)), 1),
         (errors.MissingDependencyError("x"), 1),
         (errors.UsageError("x"), 2),

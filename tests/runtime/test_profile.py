@@ -20,8 +20,8 @@ from sharcs_edge_runtime._profile_inputs import Texts, golden_texts, inputs_of_l
 from sharcs_edge_runtime._timing import run_rounds, summarise
 from sharcs_edge_runtime._verdict import judge
 from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.errors import InputError, UsageError
-from sharcs_edge_runtime.policy import Budget
 from sharcs_edge_runtime.profile import Settings, main, profile
 from sharcs_edge_runtime.session import Session
 

@@ -57,7 +57,8 @@ def test_predictions_are_those_of_the_golden_rows(session: Session, golden: Gold
 def test_to_dict_is_plain_json(session: Session) -> None:
     prediction = session.predict(TEXTS[0])
     again = json.loads(json.dumps(prediction.to_dict()))
-    assert Prediction(**{**again, "scores": tuple(again["scores"])}) == prediction
+    lists = {name: tuple(value) for name, value in again.items() if isinstance(value, list)}
+    assert Prediction(**(dict.fromkeys(Prediction._fields) | again | lists)) == prediction
 
 
 @pytest.mark.parametrize("width", [0.25, 0.5, 1.0])

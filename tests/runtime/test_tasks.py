@@ -82,10 +82,12 @@ def test_a_batch_answers_alike(session: Session) -> None:
 def test_to_dict_holds_the_fields_of_the_task_alone(session: Session) -> None:
     prediction = session.predict("play some music")
     plain = json.loads(json.dumps(prediction.to_dict()))
-    common = {"width", "reason", "milliseconds", "tokens", "truncated"}
-    assert plain.keys() - common == ({"value"} if session.manifest.task == "regression" else {"labels", "scores"})
+    common = {"width", "reason", "ran", "milliseconds", "tokens", "truncated"}
+    assert plain.keys() - common == (
+        {"value"} if session.manifest.task == "regression" else {"labels", "scores", "confidence"}
+    )
     lists = {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
-    assert Prediction(**(plain | lists)) == prediction
+    assert Prediction(**(dict.fromkeys(Prediction._fields) | plain | lists)) == prediction
 
 
 def test_verify(session: Session) -> None:

@@ -13,19 +13,20 @@ from sharcs_edge_runtime.version import __version__
 
 if TYPE_CHECKING:
     from sharcs_edge_runtime.artifact import Artifact
+    from sharcs_edge_runtime.budget import Budget, Rule
     from sharcs_edge_runtime.manifest import Manifest
     from sharcs_edge_runtime.onnx_backend import share_thread_pool
-    from sharcs_edge_runtime.policy import Budget
     from sharcs_edge_runtime.session import Prediction, Session
 
-__all__ = ["Artifact", "Budget", "Manifest", "Prediction", "Session", "__version__", "share_thread_pool"]
+__all__ = ["Artifact", "Budget", "Manifest", "Prediction", "Rule", "Session", "__version__", "share_thread_pool"]
 
 # Loaded on first use: a program that only catches our errors, or prints --help, pays neither numpy nor ONNX Runtime.
 _HOMES = {
     "Artifact": "artifact",
-    "Budget": "policy",
+    "Budget": "budget",
     "Manifest": "manifest",
     "Prediction": "session",
+    "Rule": "budget",
     "Session": "session",
     "share_thread_pool": "onnx_backend",
 }

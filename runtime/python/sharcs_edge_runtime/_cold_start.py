@@ -63,7 +63,7 @@ def measure(artifact: str, threads: int, text: str | list[str]) -> dict[str, Any
     import onnxruntime  # noqa: F401
     import tokenizers  # noqa: F401
 
-    from sharcs_edge_runtime.policy import Budget
+    from sharcs_edge_runtime.budget import Budget
     from sharcs_edge_runtime.session import Session
 
     imported = perf_counter() - start

@@ -33,23 +33,31 @@ class ArtifactError(SharcsEdgeError):
     """The artifact folder is missing, incomplete, damaged, or unreadable by this runtime."""
 
 
-class ManifestError(ArtifactError):
-    """`manifest.json` breaks the contract of SPEC.md."""
+class DocumentError(ArtifactError):
+    """A JSON file of the artifact breaks the contract of SPEC.md."""
 
     _SHOWN = 20
+    _PLACE: ClassVar[str] = ""
 
-    def __init__(self, source: str, problems: tuple[str, ...]) -> None:
+    def __init__(self, source: str, problems: tuple[str, ...], cure: str = "") -> None:
         """`problems`: every violation found, each as ``<what> @ <JSON path>``."""
         self.source = source
         self.problems = tuple(problems)
+        self.cure = cure
         shown = "; ".join(self.problems[: self._SHOWN])
         more = len(self.problems) - self._SHOWN
         tail = f"; and {more} more" if more > 0 else ""
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
-        super().__init__(f"{source}: {count} in the manifest: {shown}{tail}")
+        super().__init__(f"{source}: {count}{self._PLACE}: {shown}{tail}{f'; {cure}' if cure else ''}")
 
-    def __reduce__(self) -> tuple[type[ManifestError], tuple[str, tuple[str, ...]]]:
-        return type(self), (self.source, self.problems)
+    def __reduce__(self) -> tuple[type[DocumentError], tuple[str, tuple[str, ...], str]]:
+        return type(self), (self.source, self.problems, self.cure)
+
+
+class ManifestError(DocumentError):
+    """`manifest.json` breaks the contract of SPEC.md."""
+
+    _PLACE = " in the manifest"
 
 
 class CheckFailed(SharcsEdgeError):

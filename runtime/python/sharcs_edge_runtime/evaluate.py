@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.errors import InputError
 from sharcs_edge_runtime.manifest import TaskName
-from sharcs_edge_runtime.policy import Budget
 from sharcs_edge_runtime.session import Prediction, Session
 from sharcs_edge_runtime.tasks import Label, encode_labels, measure, measure_random, same_answers
 from sharcs_edge_runtime.tokenization import Text
@@ -27,9 +27,10 @@ class EvaluationRow:
     """One way to answer the texts.
 
     `name`: "w=0.25" (that width for every text), "full" (width 1), "routed" or "random" (routes drawn with the routed
-    shares). `share`: of the routed texts that ran this width, 0..1. `scores`: every metric of the task by its name, the
-    headline first. `mean_macs`: per text, trunk and router included, no padding. Milliseconds: wall time of one
-    prediction, tokenization included. `estimated`: computed from other rows, not measured; its milliseconds are None.
+    shares). `share`: of the routed texts that this width answered, 0..1. `scores`: every metric of the task by its
+    name, the headline first. `mean_macs`: per text, of the trunk and every tail that ran, without padding.
+    Milliseconds: wall time of one prediction, tokenization included. `estimated`: computed from other rows, not
+    measured; its milliseconds are None.
     """
 
     name: str
@@ -75,7 +76,11 @@ class Agreement:
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """The result of `evaluate`. `agreement`: of the routed answers with those of the widest width."""
+    """The result of `evaluate`.
+
+    `agreement`: of the routed answers with those of the widest width. `budget_met`: share of the routed texts, 0..1,
+    whose prediction says so; None for a budget without a limit on time.
+    """
 
     artifact: str
     task: TaskName
@@ -84,6 +89,7 @@ class EvaluationRecord:
     mean_tokens: float
     truncated: int
     agreement: Agreement
+    budget_met: float | None
     rows: tuple[EvaluationRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +115,8 @@ def evaluate(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationRecord:
-    """Answer every text with each width and routed (under the session's budget), one by one, and compare.
+    """Answer every text with each width and routed (under the session's budget and, where it is calibrated, its
+    operating points), one by one, and compare.
 
     `labels`: one per text, as the task has them: a label, a tuple of labels (maybe empty), or a number.
 
@@ -146,6 +153,7 @@ def evaluate(
         mean_tokens=float(np.mean(tokens)),
         truncated=sum(prediction.truncated for prediction in predictions[-1]),
         agreement=Agreement.of(task, routed.answers, static[-1].answers),
+        budget_met=_share_met(predictions[-1]),
         rows=(
             *rows,
             _measured("routed", None, None, routed, measure(task, routed.answers, truth)),
@@ -192,13 +200,21 @@ def answers_of(session: Session, predictions: Sequence[Prediction]) -> NDArray[A
 def _collect(session: Session, predictions: Sequence[Prediction]) -> _Run:
     trunk = session.manifest.trunk.macs
     tails = {width: session.manifest.tail(width).macs for width in session.widths}
-    macs = [trunk.count(answer.tokens) + tails[answer.width].count(answer.tokens) for answer in predictions]
+    macs = [
+        trunk.count(answer.tokens) + sum([tails[width].count(answer.tokens) for width in answer.ran])
+        for answer in predictions
+    ]
     return _Run(
         answers=answers_of(session, predictions),
         milliseconds=np.array([answer.milliseconds for answer in predictions]),
         macs=np.array(macs, dtype=np.float64),
         widths=np.array([answer.width for answer in predictions]),
     )
+
+
+def _share_met(routed: Sequence[Prediction]) -> float | None:
+    met = [prediction.budget_met for prediction in routed if prediction.budget_met is not None]
+    return sum(met) / len(met) if met else None
 
 
 def _static_name(width: float) -> str:

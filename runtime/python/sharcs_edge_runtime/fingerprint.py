@@ -103,10 +103,10 @@ def read_state(root: Path = ROOT) -> dict[str, Any]:
     """What may change from second to second: clocks, temperatures, throttling, load, free memory."""
     return {
         "clocks": _clocks(root),
-        "temperatures": _temperatures(root),
-        "throttled": _throttled(root),
-        "throttle_events": _throttle_events(root),
-        "cooling": _active_cooling(root),
+        "temperatures": read_temperatures(root),
+        "throttled": read_firmware(root),
+        "throttle_events": read_throttle_events(root),
+        "cooling": read_active_cooling(root),
         "load_1min": _load(root),
         "cpu_seconds": _cpu_seconds(root),
         "available_mb": _meminfo_mb(root, "MemAvailable"),
@@ -257,15 +257,24 @@ def _clocks(root: Path) -> list[dict[str, Any]] | str:
     ] or UNAVAILABLE
 
 
-def _temperatures(root: Path) -> list[dict[str, Any]] | str:
+def read_battery(root: Path = ROOT) -> float | str:
+    """The charge of the machine's own batteries, 0 to 1; not that of a mouse (`scope` Device)."""
+    supplies = sorted((root / "sys/class/power_supply").glob("*"))
+    own = [path for path in supplies if _text(path / "type") == "Battery" and _text(path / "scope") != "Device"]
+    charges = [charge for charge in (_number(path / "capacity") for path in own) if charge is not None]
+    return sum(charges) / len(charges) / 100 if charges else UNAVAILABLE
+
+
+def read_temperatures(root: Path = ROOT) -> list[dict[str, Any]] | str:
+    """What the kernel's thermal zones measure."""
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*"))
     readings = ((_text(zone / "type") or zone.name, _number(zone / "temp")) for zone in zones)
     return [{"zone": name, "celsius": value / 1000} for name, value in readings if value is not None] or UNAVAILABLE
 
 
-def _throttled(root: Path) -> dict[str, Any] | str:
-    """The Raspberry Pi firmware's throttling bits, from sysfs or `vcgencmd`."""
-    text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled") or _ask_firmware(root)
+def read_firmware(root: Path = ROOT, *, ask: bool = True) -> dict[str, Any] | str:
+    """The Raspberry Pi firmware's throttling bits, from sysfs or, with `ask`, `vcgencmd`, a process of some 10 ms."""
+    text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled") or (_ask_firmware(root) if ask else None)
     try:
         bits = int(text or "", 16)
     except ValueError:
@@ -289,14 +298,14 @@ def _ask_firmware(root: Path) -> str | None:
     return answer.stdout.strip().partition("=")[2]
 
 
-def _throttle_events(root: Path) -> int | str:
+def read_throttle_events(root: Path = ROOT) -> int | str:
     """How often x86 cores were slowed for heat since boot."""
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
     counts = [count for count in map(_number, files) if count is not None]
     return sum(counts) if counts else UNAVAILABLE
 
 
-def _active_cooling(root: Path) -> list[str] | str:
+def read_active_cooling(root: Path = ROOT) -> list[str] | str:
     """Cooling devices that hold a processor's clock down at this moment."""
     devices = [(_text(path / "type") or "", path) for path in (root / "sys/class/thermal").glob("cooling_device*")]
     slowing = [(name, path) for name, path in devices if "cpufreq" in name or name == "Processor"]

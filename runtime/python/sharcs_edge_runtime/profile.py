@@ -1,6 +1,6 @@
 """What this artifact costs on this machine, measured: each stage by length and width, the routed mix, start and memory.
 
-    python -m sharcs_edge_runtime.profile ARTIFACT [--data texts.jsonl] [--lengths 16,32,64,128] [--threads 1]
+    python -m sharcs_edge_runtime.profile ARTIFACT [--data texts.jsonl] [--lengths 16,32,64,128] [--threads 1] [--save]
 
 One JSON record on stdout (and in --output), talk on stderr. Exit codes: 0 done, 1 error, 2 wrong use.
 """
@@ -26,11 +26,13 @@ from sharcs_edge_runtime._profile_inputs import Texts as Texts
 from sharcs_edge_runtime._timing import milliseconds_of, run_rounds, summarise
 from sharcs_edge_runtime._verdict import judge
 from sharcs_edge_runtime.artifact import Artifact, file_sha256, write_file_atomically
-from sharcs_edge_runtime.errors import InputError, SharcsEdgeError, UsageError
+from sharcs_edge_runtime.budget import Budget
+from sharcs_edge_runtime.errors import ArtifactError, InputError, SharcsEdgeError, UsageError
 from sharcs_edge_runtime.evaluate import Agreement, answers_of
 from sharcs_edge_runtime.fingerprint import read_device, read_runtime, read_state
+from sharcs_edge_runtime.latency import LatencyTable, Watts
 from sharcs_edge_runtime.manifest import MANIFEST_NAME
-from sharcs_edge_runtime.policy import Budget, RoutePolicy
+from sharcs_edge_runtime.policy import choose_route
 from sharcs_edge_runtime.session import Prediction, Session
 from sharcs_edge_runtime.tokenization import Text
 
@@ -71,15 +73,16 @@ def profile(
     texts: Texts | None = None,
     settings: Settings | None = None,
     talk: Talk = lambda message: None,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Measure an artifact on this machine; the record is plain JSON values, all times in ms.
 
     `texts`: of the user, for the routed mix and, cut and joined, for the length sweep; the artifact's golden texts if
-    None. `talk` gets a line before each step. Raises what `Session.load` and `Session.predict` raise, and UsageError
-    for lengths that the artifact cannot have.
+    None. `talk` gets a line before each step. `budget`: of the routed mix. Raises what `Session.load` and
+    `Session.predict` raise, and UsageError for lengths that the artifact cannot have.
     """
     settings = settings or Settings()
-    session = Session.load(artifact, threads=settings.threads)
+    session = Session.load(artifact, threads=settings.threads, budget=budget)
     chosen = texts or golden_texts(session.artifact)
     sample = _sample(chosen.texts)
     sizes = [len(session.encoder.encode(text, f"text {index}")) for index, text in enumerate(sample)]
@@ -99,6 +102,7 @@ def profile(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "artifact": _describe(session),
         "settings": {**asdict(settings), "warm_up": WARM_UP, "lengths": list(lengths)},
+        "budget": _given(session.budget),
         "device": read_device(),
         "runtime": {**read_runtime(settings.threads), "thread_pool": session.thread_pool},
         "state": {"before": before, "after": after, **spent},
@@ -202,7 +206,7 @@ def _measure(
 def _mix(session: Session, texts: Sequence[Text], settings: Settings) -> dict[str, Any]:
     """The user's texts, each routed and at full width in turn; every text counts equally often."""
     full = Budget(width=session.widths[-1])
-    policy = RoutePolicy(session.widths)
+    bias, last = np.zeros(len(session.widths), dtype=np.float32), len(session.widths) - 1
     router_logits = [session.run_trunk(session.encode([text]))[1][0] for text in texts]
     routed_answers: dict[int, Prediction] = {}
     full_answers: dict[int, Prediction] = {}
@@ -212,8 +216,8 @@ def _mix(session: Session, texts: Sequence[Text], settings: Settings) -> dict[st
         routed_first = (number // len(texts) + place) % 2 == 0
         for routed in (routed_first, not routed_first):
             answers = routed_answers if routed else full_answers
-            answers[place] = session.predict(texts[place], budget=Budget() if routed else full)
-        decision = milliseconds_of(lambda: policy.choose(router_logits[place], Budget()))
+            answers[place] = session.predict(texts[place], budget=session.budget if routed else full)
+        decision = milliseconds_of(lambda: choose_route(router_logits[place], bias, 0, last))
         return {
             "place": float(place),
             "routed": routed_answers[place].milliseconds,
@@ -273,6 +277,31 @@ def _break_even(narrow: np.ndarray[Any, Any], samples: Mapping[str, Sequence[flo
     return round(decision / (decision + gain), 6) if gain > 0 else None
 
 
+def save(artifact: str | os.PathLike[str], record: Mapping[str, Any], watts: float | None = None) -> Path:
+    """Write `latency.json` into the artifact that a record of `profile` is about; the path of the file.
+
+    `watts`: what the device draws while it computes; without, those of the file that is replaced are kept. Raises
+    ArtifactError if the artifact is another one.
+    """
+    opened = Artifact.open(artifact, verify_hashes=False)
+    source = Watts(watts, "given to profile --save") if watts is not None else _known_watts(opened, record)
+    return LatencyTable.of_profile(record, source).write(opened)
+
+
+def _known_watts(artifact: Artifact, record: Mapping[str, Any]) -> Watts | None:
+    try:
+        old = LatencyTable.load(artifact)
+    except ArtifactError:  # it is about to be replaced
+        return None
+    return old.watts if old is not None and old.measured_on(record["device"]) else None
+
+
+def _given(budget: Budget) -> dict[str, Any]:
+    """What a budget limits, as plain JSON values; its rules by their number."""
+    limits = {name: value for name, value in asdict(budget).items() if value is not None and name != "when"}
+    return {**limits, "rules": len(budget.when)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -281,7 +310,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         texts = None
         if options.data is not None:
             texts = read_texts(options.data, Artifact.open(options.artifact, verify_hashes=False).manifest.text_inputs)
-        record = profile(options.artifact, texts, settings, lambda message: print(message, file=sys.stderr, flush=True))
+        budget = Budget() if options.budget is None else Budget.load(options.budget)
+        record = profile(options.artifact, texts, settings, _tell, budget)
+        if options.save:
+            _tell(f"saved {save(options.artifact, record, options.watts or budget.watts)}")
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         if options.output is not None:
             write_file_atomically(options.output, line.encode("utf-8"))
@@ -293,6 +325,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
     return 0
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -309,6 +345,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=default.threads, help="per prediction (default %(default)s)")
     parser.add_argument("--min-samples", type=int, default=default.min_samples, help="default %(default)s")
     parser.add_argument("--min-seconds", type=float, default=default.min_seconds, help="default %(default)s")
+    parser.add_argument("--budget", type=Path, help="TOML file with limits for the routed mix")
+    parser.add_argument("--save", action="store_true", help="also put latency.json into the artifact")
+    parser.add_argument("--watts", type=float, help="with --save: what the device draws while it computes")
     parser.add_argument("--output", type=Path, help="file that gets the record too")
     return parser
 

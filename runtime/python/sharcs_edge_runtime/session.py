@@ -5,71 +5,112 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from sharcs_edge_runtime.answers import Outcome, read_outcome
 from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.budget import Budget
+from sharcs_edge_runtime.conditions import ConditionReader
 from sharcs_edge_runtime.errors import ArtifactError, InputError
+from sharcs_edge_runtime.forecast import LatencySource
+from sharcs_edge_runtime.keeper import BudgetKeeper
 from sharcs_edge_runtime.manifest import Manifest, find_width
+from sharcs_edge_runtime.memory import GraphMemory
 from sharcs_edge_runtime.onnx_backend import OnnxGraph, Pool
-from sharcs_edge_runtime.policy import Budget, Reason, Route, RoutePolicy, require_count
+from sharcs_edge_runtime.operating_points import OperatingPoints
+from sharcs_edge_runtime.policy import Escalation, Reason, require_count
+from sharcs_edge_runtime.tails import Tails
 from sharcs_edge_runtime.tokenization import EncodedText, Text, TextEncoder, TokenBatch
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sharcs_edge_runtime.keeper import Allowance
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+
+class Prediction(NamedTuple):
     """The answer for one input. What the manifest's task does not have is None.
 
-    Classification: `label`, its probability `score`, and `scores`, the softmax over the manifest's labels in their
-    order. Multi-label: `labels`, those that hold (maybe none), and `scores`, the probability of each label. Regression:
-    `value`, in the unit of the training labels.
-
-    `width` and `reason`: the route. `milliseconds`: wall time with tokenization (see `Session.predict_batch` for its
-    meaning in a batch). `tokens`: those processed, special tokens included; `truncated`: the text was longer and was
-    cut.
+    Attributes:
+        label: of a classification; `score`: its probability.
+        labels: of a multi-label artifact, those that hold, maybe none.
+        value: of a regression, in the unit of the training labels.
+        scores: probabilities of all labels in the manifest's order: their softmax, or for multi-label each by itself.
+        confidence: of the answer, in [0, 1]; None where there is none (a value that was compared with no other).
+        width: of the tail that answered.
+        reason: why that one: "router", "explicit", "only_width" or "escalated", or the limit that forbade another one:
+            "min_width", "max_width", "memory" or "deadline".
+        ran: the widths whose tails ran, in order; the last one answered.
+        point: index of the operating point that decided; None without calibration, or for an explicit width.
+        budget_met: False if the input missed its deadline, or if the mean cannot be held: the cheapest operating point
+            takes longer. None without a limit on time.
+        milliseconds: wall time with tokenization (see `Session.predict_batch` for its meaning in a batch).
+        tokens: those processed, special tokens included.
+        truncated: the text was longer and was cut.
     """
 
-    label: str | None = None
-    score: float | None = None
-    labels: tuple[str, ...] | None = None
-    value: float | None = None
+    label: str | None
+    score: float | None
+    labels: tuple[str, ...] | None
+    value: float | None
+    scores: tuple[float, ...] | None
+    confidence: float | None
     width: float
     reason: Reason
+    ran: tuple[float, ...]
+    point: int | None
+    budget_met: bool | None
     milliseconds: float
-    scores: tuple[float, ...] | None = None
     tokens: int
     truncated: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields that the task has, as plain JSON values."""
+        """The fields that are not None, as plain JSON values."""
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            for name, value in self._asdict().items()
             if value is not None
         }
 
 
-class _Row(NamedTuple):
-    """What was computed for one input. `answer`: the fields of `Prediction` that follow from the logits."""
+_NO_ANSWER: Final = dict.fromkeys(("label", "score", "labels", "value", "scores", "confidence"))
 
-    route: Route
-    answer: dict[str, Any]
-    seconds: float
+
+class _Input:
+    """One input on its way through the graphs.
+
+    `seconds`: spent on it so far, of them `tokenizing` on its tokens and `loading` on tails that were not in memory.
+    """
+
+    __slots__ = ("allowance", "answer", "encoded", "escalation", "loading", "outcome", "seconds", "tokenizing")
+
+    def __init__(self, encoded: EncodedText, allowance: Allowance, seconds: float) -> None:
+        self.encoded = encoded
+        self.allowance = allowance
+        self.escalation: Escalation
+        self.outcome: Outcome | None = None
+        self.answer: dict[str, Any] | None = None
+        self.seconds = self.tokenizing = seconds
+        self.loading = 0.0
 
 
 class Session:
-    """An artifact ready to answer. Immutable after `load` and safe to share between threads.
+    """An artifact ready to answer. Safe to share between threads.
 
     A text that runs alone is not padded. An int8 graph scales its activations over all rows of a batch, so logits from
     `predict_batch` may differ a little from those of `predict`, and a close decision may fall otherwise.
     """
 
-    def __init__(self, artifact: Artifact, *, threads: int = 1, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        threads: int = 1,
+        budget: Budget | None = None,
+        calibrated: bool = True,
+    ) -> None:
         """Load the graphs and the tokenizer of an opened artifact; `load` opens and loads in one step."""
         require_count("threads", threads)
         manifest = artifact.manifest
@@ -77,12 +118,17 @@ class Session:
         self.manifest: Manifest = manifest
         self.threads = threads
         self.budget = budget or Budget()
-        self._policy = RoutePolicy(manifest.widths)
-        self._policy.allowed(self.budget)
+        self.points = OperatingPoints.load(artifact) if calibrated else None
+        self._value_scale = None if self.points is None else self.points.value_scale
         self.encoder = TextEncoder(artifact.tokenizer_file, manifest.tokenizer, manifest.text_inputs)
+        start = perf_counter()
         self._trunk = OnnxGraph(manifest.trunk, artifact.file(manifest.trunk), threads)
-        tails = (manifest.tail(width) for width in manifest.widths)
-        self._tails = tuple(OnnxGraph(tail, artifact.file(tail), threads) for tail in tails)
+        memory = GraphMemory.of(manifest)
+        self._tails = Tails(artifact, memory, threads, (perf_counter() - start) * 1000.0 / memory.trunk)
+        self._keeper = BudgetKeeper(memory, self.points, LatencySource(self))
+        if all(source.memory_mb is None for source in self.budget.sources):
+            self._tails.load_all()
+        self._keeper.check(self.budget)
 
     @classmethod
     def load(
@@ -92,13 +138,17 @@ class Session:
         threads: int = 1,
         budget: Budget | None = None,
         verify_hashes: bool = True,
+        calibrated: bool = True,
     ) -> Session:
         """Open an artifact folder and load it.
 
         `threads`: that compute one prediction, the caller's included. `budget`: the default of every prediction.
-        Raises ArtifactError (missing, damaged or unreadable), UsageError (threads), WidthError (budget).
+        `calibrated`: use the artifact's operating points, if it has any.
+        Raises ArtifactError (missing, damaged or unreadable), UsageError (threads, or a budget that needs what the
+        artifact lacks), WidthError (a budget that no width satisfies).
         """
-        return cls(Artifact.open(path, verify_hashes), threads=threads, budget=budget)
+        artifact = Artifact.open(path, verify_hashes)
+        return cls(artifact, threads=threads, budget=budget, calibrated=calibrated)
 
     @property
     def widths(self) -> tuple[float, ...]:
@@ -115,34 +165,47 @@ class Session:
         """Whose workers compute: "none" (the caller's thread alone), "own" (per graph), "process" (shared)."""
         return self._trunk.pool
 
+    @property
+    def conditions(self) -> ConditionReader:
+        """How the device is doing, for the rules of budgets; a program may push what it knows better."""
+        return self._keeper.conditions
+
     def predict(self, text: Text, *, budget: Budget | None = None) -> Prediction:
         """Answer one text, or one (text, pair) where the manifest's `text_inputs` is 2.
 
-        Raises InputError for anything else, WidthError for a budget that no width satisfies.
+        Raises InputError for anything else, UsageError (WidthError) for a budget that this artifact cannot hold.
         """
         start = perf_counter()
         encoded = self.encoder.encode(text)
+        allowance = self._keeper.start(self.budget if budget is None else budget)
         tokens = self.encoder.batch((encoded,))
+        one = _Input(encoded, allowance, perf_counter() - start)
         hidden, router_logits = self.run_trunk(tokens)
-        route = self._policy.choose(router_logits[0], self.budget if budget is None else budget)
-        logits = self._run_tail(route.index, hidden, tokens.attention_mask)
-        answer = self._answer(route.index, logits[0])
-        return self._prediction(encoded, _Row(route, answer, perf_counter() - start))
+        one.seconds = perf_counter() - start
+        self._route(one, router_logits[0])
+        while one.answer is None:
+            logits, loading = self._run_tail(one.escalation.index, hidden, tokens.attention_mask, allowance.memory_mb)
+            one.loading += loading
+            one.seconds = perf_counter() - start
+            self._hear(one, logits[0])
+        one.seconds = perf_counter() - start
+        return self._prediction(one, one.answer, one.seconds - one.tokenizing - one.loading)
 
     def predict_batch(
         self, texts: Iterable[Text], *, batch_size: int = 32, budget: Budget | None = None
     ) -> list[Prediction]:
         """Answer many texts, in their order. All are tokenized and checked before the first is computed.
 
-        Rows of like length share a trunk run of at most `batch_size`; its rows are then grouped by width for the tails.
-        A prediction's `milliseconds` is its own tokenization plus an equal share of each run that it was part of.
-        Raises InputError naming the index of the first bad text.
+        Rows of like length share a trunk run of at most `batch_size`; its rows are then grouped by width for the tails,
+        from the narrowest to the widest. A prediction's `milliseconds`, which its deadline and the mean count too, is
+        its own tokenization plus an equal share of each run that it was part of.
+        Raises InputError naming the index of the first bad text, and what `predict` raises for a budget.
         """
         if isinstance(texts, (str, bytes)):
             raise InputError("predict_batch takes a list of texts, got one str; use predict, or put it into a list")
         require_count("batch_size", batch_size)
         budget = self.budget if budget is None else budget
-        self._policy.allowed(budget)
+        self._keeper.check(budget)
         encoded: list[EncodedText] = []
         seconds: list[float] = []
         for index, text in enumerate(texts):
@@ -153,8 +216,11 @@ class Session:
         results: dict[int, Prediction] = {}
         for first in range(0, len(order), batch_size):
             chunk = order[first : first + batch_size]
-            for index, row in zip(chunk, self._run_chunk([encoded[i] for i in chunk], budget), strict=True):
-                results[index] = self._prediction(encoded[index], row._replace(seconds=row.seconds + seconds[index]))
+            inputs = [_Input(encoded[index], self._keeper.start(budget), seconds[index]) for index in chunk]
+            self._run_chunk(inputs)
+            for index, one in zip(chunk, inputs, strict=True):
+                assert one.answer is not None
+                results[index] = self._prediction(one, one.answer)
         return [results[index] for index in range(len(encoded))]
 
     def encode(self, texts: Sequence[Text]) -> TokenBatch:
@@ -177,64 +243,74 @@ class Session:
         self, width: float, hidden: NDArray[np.float32], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Logits (batch, labels) of one width, from the trunk's hidden states. Raises WidthError for another width."""
-        return self._run_tail(find_width(self.widths, width), hidden, attention_mask)
+        index = find_width(self.widths, width)
+        return self._run_tail(index, hidden, attention_mask, self.budget.memory_mb)[0]
 
     def _run_tail(
-        self, index: int, hidden: NDArray[np.float32], attention_mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        return self._tails[index].run({"hidden": hidden, "attention_mask": attention_mask})[0]
-
-    def _run_chunk(self, rows: Sequence[EncodedText], budget: Budget) -> list[_Row]:
-        """One trunk run over all rows, one tail run per width that they chose."""
+        self, index: int, hidden: NDArray[np.float32], attention_mask: NDArray[np.int64], memory_mb: float | None
+    ) -> tuple[NDArray[np.float32], float]:
+        """Logits (batch, labels), and the seconds that it took to load the tail."""
         start = perf_counter()
-        tokens = self.encoder.batch(rows)
-        hidden, router_logits = self.run_trunk(tokens)
-        routes = [self._policy.choose(logits, budget) for logits in router_logits]
-        trunk_share = (perf_counter() - start) / len(rows)
-        done: dict[int, _Row] = {}
-        for index in sorted({route.index for route in routes}):
-            start = perf_counter()
-            group = [row for row, route in enumerate(routes) if route.index == index]
-            longest = max(len(rows[row]) for row in group)
-            logits = self._run_tail(index, hidden[group, :longest], tokens.attention_mask[group, :longest])
-            answers = [self._answer(index, row_logits) for row_logits in logits]
-            share = trunk_share + (perf_counter() - start) / len(group)
-            for row, answer in zip(group, answers, strict=True):
-                done[row] = _Row(routes[row], answer, share)
-        return [done[row] for row in range(len(rows))]
+        tail = self._tails.get(index, memory_mb)
+        loading = perf_counter() - start
+        return tail.run({"hidden": hidden, "attention_mask": attention_mask})[0], loading
 
-    def _answer(self, index: int, logits: NDArray[np.float32]) -> dict[str, Any]:
-        """What the logits (labels,) of a tail mean; probabilities in binary64 (SPEC.md, section 8)."""
+    def _run_chunk(self, inputs: Sequence[_Input]) -> None:
+        """Answer all: one trunk run, then one run per tail that any of them takes, the narrowest first."""
+        start = perf_counter()
+        tokens = self.encoder.batch([one.encoded for one in inputs])
+        hidden, router_logits = self.run_trunk(tokens)
+        share = (perf_counter() - start) / len(inputs)
+        for one, logits in zip(inputs, router_logits, strict=True):
+            one.seconds += share
+            self._route(one, logits)
+        for index in range(len(self.widths)):
+            start = perf_counter()
+            group = [row for row, one in enumerate(inputs) if one.answer is None and one.escalation.index == index]
+            if not group:
+                continue
+            longest = max(len(inputs[row].encoded) for row in group)
+            cut = hidden[group, :longest], tokens.attention_mask[group, :longest]
+            tail_logits, _ = self._run_tail(index, *cut, inputs[group[0]].allowance.memory_mb)
+            share = (perf_counter() - start) / len(group)
+            for row, logits in zip(group, tail_logits, strict=True):
+                inputs[row].seconds += share
+                self._hear(inputs[row], logits)
+
+    def _route(self, one: _Input, router_logits: NDArray[np.float32]) -> None:
+        """The trunk ran: where to start. `router_logits`: (widths,)."""
+
+        def startable(index: int) -> bool:
+            elapsed, load = one.seconds * 1000.0, self._tails.load_ms(index)
+            return self._keeper.startable(one.allowance, index, len(one.encoded), elapsed, load)
+
+        one.escalation = Escalation(router_logits, one.allowance, startable)
+
+    def _hear(self, one: _Input, logits: NDArray[np.float32]) -> None:
+        """A tail ran, with these logits (labels,): that is the answer, or the next wider tail is to run."""
         values: list[float] = logits.tolist()
         if not all(map(math.isfinite, values)):
+            name = self.manifest.tail(self.widths[one.escalation.index]).name
             raise ArtifactError(
-                f"{self._tails[index].name} gave logits that are not finite: the artifact is damaged or does not run "
-                "on this machine; run `python -m sharcs_edge_runtime.verify` on it"
+                f"{name} gave logits that are not finite: the artifact is damaged or does not run on this machine; "
+                "run `python -m sharcs_edge_runtime.verify` on it"
             )
-        if self.manifest.task == "regression":
-            return {"value": values[0]}
-        if self.manifest.task == "multi_label":
-            holds = tuple(label for label, value in zip(self.labels, values, strict=True) if value >= 0)
-            return {"labels": holds, "scores": tuple(map(_sigmoid, values))}
-        top = max(values)
-        powers = [math.exp(value - top) for value in values]
-        total = math.fsum(powers)
-        scores = tuple([power / total for power in powers])
-        best = values.index(top)  # the first of equals
-        return {"label": self.labels[best], "score": scores[best], "scores": scores}
+        one.outcome = read_outcome(self.manifest.task, values, one.outcome, self._value_scale)
+        if not one.escalation.goes_on(one.outcome.confidence):
+            one.answer = one.outcome.fields(self.labels)
 
-    def _prediction(self, encoded: EncodedText, row: _Row) -> Prediction:
+    def _prediction(self, one: _Input, answer: dict[str, Any], computed: float | None = None) -> Prediction:
+        """`computed`: seconds of the graphs that ran for this input alone, None in a batch."""
+        milliseconds, allowance, escalation = one.seconds * 1000.0, one.allowance, one.escalation
+        computed_ms = None if computed is None else computed * 1000.0
         return Prediction(
-            **row.answer,
-            width=row.route.width,
-            reason=row.route.reason,
-            milliseconds=row.seconds * 1000.0,
-            tokens=len(encoded),
-            truncated=encoded.truncated,
+            **{**_NO_ANSWER, **answer},
+            width=self.widths[escalation.index],
+            reason=escalation.reason,
+            ran=tuple([self.widths[index] for index in escalation.ran]),
+            point=None if allowance.explicit else allowance.point,
+            budget_met=self._keeper.finish(allowance, milliseconds, len(one.encoded), escalation.ran, computed_ms),
+            milliseconds=milliseconds,
+            tokens=len(one.encoded),
+            truncated=one.encoded.truncated,
         )
-
-
-def _sigmoid(value: float) -> float:
-    """1 / (1 + e^-x), without overflow for large negative x."""
-    power = math.exp(-abs(value))
-    return (1.0 if value >= 0 else power) / (1.0 + power)

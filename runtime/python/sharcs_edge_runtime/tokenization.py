@@ -80,6 +80,9 @@ class TextEncoder:
 
     def batch(self, rows: Sequence[EncodedText]) -> TokenBatch:
         """Right-pad rows to the longest one: (batch, tokens)."""
+        if len(rows) == 1:  # what `predict` does for every input
+            ids, kinds = np.array([rows[0].ids], dtype=np.int64), rows[0].type_ids
+            return TokenBatch(ids, np.ones_like(ids), np.array([kinds], dtype=np.int64) if self._token_types else None)
         longest = max(map(len, rows))
         shape = (len(rows), longest)
         input_ids = np.full(shape, self._pad_id, dtype=np.int64)

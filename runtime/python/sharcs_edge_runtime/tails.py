@@ -1,0 +1,74 @@
+"""The tails in memory: all of them, or those that a memory limit leaves room for (SPEC.md, section 9)."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from time import perf_counter
+
+from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.memory import GraphMemory, return_freed_memory
+from sharcs_edge_runtime.onnx_backend import OnnxGraph
+
+
+class Tails:
+    """Loads a tail when it is first asked for, and drops the least recently used ones to hold a limit. Thread-safe.
+
+    A tail that was dropped while another thread runs it lives until that run ends.
+    """
+
+    def __init__(self, artifact: Artifact, memory: GraphMemory, threads: int, trunk_ms_per_mb: float) -> None:
+        """`trunk_ms_per_mb`: how long the trunk took to load, for the first guess of `load_ms`."""
+        self._artifact = artifact
+        self._memory = memory
+        self._threads = threads
+        self._graphs = [artifact.manifest.tail(width) for width in artifact.manifest.widths]
+        self._loaded: OrderedDict[int, OnnxGraph] = OrderedDict()  # the least recently used first
+        self._load_ms = [trunk_ms_per_mb * size for size in memory.tails]
+        self._lock = threading.Lock()
+
+    @property
+    def loaded(self) -> tuple[int, ...]:
+        """Indices of the widths whose tails are in memory, the least recently used first."""
+        with self._lock:
+            return tuple(self._loaded)
+
+    def load_all(self) -> None:
+        """Load every tail. Raises ArtifactError for one that this ONNX Runtime cannot load."""
+        for index in range(len(self._graphs)):
+            self.get(index)
+
+    def get(self, index: int, memory_mb: float | None = None) -> OnnxGraph:
+        """The tail of the width `index`. `memory_mb`: for the trunk and all loaded tails; others are dropped for it.
+
+        Raises ArtifactError for a tail that this ONNX Runtime cannot load.
+        """
+        with self._lock:
+            graph = self._loaded.get(index)
+            if memory_mb is not None:
+                self._make_room(index, memory_mb)
+            if graph is None:
+                start = perf_counter()
+                file = self._artifact.file(self._graphs[index])
+                graph = self._loaded[index] = OnnxGraph(self._graphs[index], file, self._threads)
+                self._load_ms[index] = (perf_counter() - start) * 1000
+            else:
+                self._loaded.move_to_end(index)
+            return graph
+
+    def load_ms(self, index: int) -> float:
+        """What `get` is expected to spend on loading: 0 for a tail in memory."""
+        return 0.0 if index in self._loaded else self._load_ms[index]
+
+    def _make_room(self, index: int, memory_mb: float) -> None:
+        others = [other for other in self._loaded if other != index]
+        room = memory_mb - self._memory.trunk - self._memory.tails[index]
+        taken = sum(self._memory.tails[other] for other in others)
+        if taken <= room:
+            return
+        for other in others:
+            if taken <= room:
+                break
+            del self._loaded[other]
+            taken -= self._memory.tails[other]
+        return_freed_memory()
