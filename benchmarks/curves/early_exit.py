@@ -22,7 +22,8 @@ from sharcs_edge.model.configuration import SharcsEncoderConfig
 from sharcs_edge.model.encoder import SharcsForSequenceClassification, SharcsOutput
 from sharcs_edge.model.head import NarrowHead
 from sharcs_edge.model.macs import count_tail
-from sharcs_edge.train.escalation import Floats, confidences
+from sharcs_edge.routing.answers import Floats
+from sharcs_edge.train.escalation import confidences
 from sharcs_edge.train.metrics import SplitOutputs
 from sharcs_edge_runtime.tasks import same_answers
 

@@ -28,7 +28,8 @@ from sharcs_edge.assets import DEMO
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.errors import MissingDependencyError
 from sharcs_edge.model.macs import router_macs
-from sharcs_edge.train.escalation import Policy, best_policies, decide
+from sharcs_edge.routing.policy import Policy
+from sharcs_edge.train.escalation import best_policies, decide
 from sharcs_edge.train.metrics import SplitOutputs
 
 PUBLISHED_PLAN = SharcsConfig(

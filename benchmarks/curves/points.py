@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sharcs_edge.train.escalation import Policy, decide
+from sharcs_edge.routing.policy import Policy
+from sharcs_edge.train.escalation import decide
 from sharcs_edge.train.metrics import SplitOutputs
 
 Splits = Mapping[str, SplitOutputs]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
 from sharcs_edge.model.macs import count_tail, trunk_macs
+from sharcs_edge.routing.search import halfway
 from sharcs_edge.train.dataset import EncodedSplit
 from sharcs_edge.train.tasks import Classification, Task
 
@@ -139,14 +140,6 @@ def choose_offsets(outputs: SplitOutputs, max_drop: float) -> FloatArray:
         if cost < best_cost and outputs.score(routes) >= required:
             best, best_cost = offsets, cost
     return best
-
-
-def halfway(values: FloatArray, points: int) -> FloatArray:
-    """At most ``points`` values strictly between neighbours of ``values``, and one outside either end."""
-    ordered = np.unique(values)
-    middles = (ordered[1:] + ordered[:-1]) / 2
-    chosen = np.unique(np.linspace(0, len(middles) - 1, min(points, len(middles))).round().astype(int))
-    return np.concatenate([[ordered[0] - 1.0], middles[chosen], [ordered[-1] + 1.0]]).astype(np.float32)
 
 
 def planned_steps(samples: int, batch_size: int) -> int:

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sharcs_edge.errors import UsageError
+from sharcs_edge.routing import answers
+from sharcs_edge.routing.answers import DEFAULT_TOLERANCE, Floats
 from sharcs_edge_runtime.manifest import TaskName
 from sharcs_edge_runtime.tasks import METRICS, Label, decide, encode_labels, measure, measure_random
 
-Floats = NDArray[np.floating[Any]]
-DEFAULT_TOLERANCE = 0.1
 PROBLEM_TYPES: Mapping[TaskName, Literal["single_label_classification", "multi_label_classification", "regression"]] = {
     "classification": "single_label_classification",
     "multi_label": "multi_label_classification",
@@ -82,13 +82,13 @@ class Task(ABC):
 
     # --- a split: arrays
 
-    @abstractmethod
     def quality(self, logits: Floats, labels: NDArray[Any]) -> Floats:
         """(..., samples) in [0, 1]: how good each answer is by itself."""
+        return answers.quality(self.name, logits, labels)
 
-    @abstractmethod
     def answer_confidence(self, logits: Floats) -> Floats | None:
         """(..., samples) in [0, 1]: how sure each answer is of itself; None where one answer cannot tell."""
+        return answers.answer_confidence(self.name, logits)
 
     def decide(self, logits: Floats) -> NDArray[Any]:
         """The answers of logits: (..., samples) class indices or values, (..., samples, labels) booleans."""
@@ -134,15 +134,6 @@ class Classification(Task):
         entropy = -(log_probabilities.exp() * log_probabilities).sum(-1)
         return 1.0 - entropy / math.log(logits.shape[-1])
 
-    def quality(self, logits: Floats, labels: NDArray[Any]) -> Floats:
-        """1 or 0: right or wrong."""
-        return np.asarray(logits.argmax(-1) == labels, dtype=np.float32)
-
-    def answer_confidence(self, logits: Floats) -> Floats:
-        """The largest probability."""
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        return np.asarray(powers.max(-1) / powers.sum(-1))
-
 
 class MultiLabel(Task):
     """Any number of labels per sample, none included: binary cross-entropy over all labels, micro-averaged F1.
@@ -177,19 +168,6 @@ class MultiLabel(Task):
         given = logits.detach().abs().amin(-1)
         entropy = -(given.sigmoid() * F.logsigmoid(given) + (-given).sigmoid() * F.logsigmoid(-given))
         return 1.0 - entropy / math.log(2)
-
-    def quality(self, logits: Floats, labels: NDArray[Any]) -> Floats:
-        """F1 of each sample's labels; 1 where none holds and none is given.
-
-        Not exact match: with many labels hardly any answer is exact, and an answer that finds more of them is better.
-        """
-        given, truth = logits >= 0, labels > 0.5
-        named = given.sum(-1) + truth.sum(-1)
-        return np.where(named > 0, 2.0 * (given & truth).sum(-1) / np.maximum(named, 1), 1.0).astype(np.float32)
-
-    def answer_confidence(self, logits: Floats) -> Floats:
-        """The probability of the given state of the label that is least sure."""
-        return np.asarray(1.0 / (1.0 + np.exp(-np.abs(logits).min(-1))))
 
     def _truth(self, labels: NDArray[Any]) -> NDArray[Any]:
         return labels > 0.5
@@ -234,12 +212,7 @@ class Regression(Task):
 
     def quality(self, logits: Floats, labels: NDArray[Any]) -> Floats:
         """The confidence of the truth, which falls with the error alone: 1 within the tolerance."""
-        excess = np.abs(logits[..., 0] - labels) / self.scale - self.tolerance
-        return np.asarray(np.exp(-np.maximum(excess, 0.0)))
-
-    def answer_confidence(self, logits: Floats) -> None:
-        """None: a number does not tell how sure it is, so that only a router can send a sample to a wider tail."""
-        return
+        return answers.quality(self.name, logits, labels, self.tolerance, self.scale)
 
     def _error(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (logits.detach()[..., 0] - labels).abs() / self.scale

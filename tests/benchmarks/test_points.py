@@ -19,7 +19,7 @@ from benchmarks.curves.points import (
     select_all,
 )
 from benchmarks.curves.separate import stacked
-from sharcs_edge.train.escalation import Policy
+from sharcs_edge.routing.policy import Policy
 from sharcs_edge.train.metrics import SplitOutputs
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sharcs_edge.device import FOLDER_VARIABLE, Preset, list_devices, load_device
+from sharcs_edge.device import FOLDER_VARIABLE, Peak, Power, Preset, list_devices, load_device
 from sharcs_edge.errors import DeviceError
 
 SHIPPED = ("android-arm64", "apple-arm64", "jetson-orin", "rpi3", "rpi4", "rpi5", "x86-64", "x86-64-vnni")
@@ -157,6 +157,30 @@ def test_arm_cores_without_dot_product_are_not_promised_it(name: str) -> None:
     assert "SIGILL" in blocked.reason
     assert device.blocked_by("onnxruntime", "1.21.1") is None
     assert device.blocked_by("ai-edge-litert", "1.21.0") is None
+
+
+def test_arm_peaks_follow_from_the_instructions() -> None:
+    """Without dot product int8 is at most twice as fast as float32, with it four times, with i8mm eight times."""
+    for name in SHIPPED:
+        device = load_device(name)
+        if device.peak is None:
+            continue
+        features = device.isa.features
+        most = 8 if "i8mm" in features else 4 if "dotprod" in features else 2
+        ratio = device.peak.int8_macs_per_cycle / device.peak.float32_macs_per_cycle
+        assert most / 2 < ratio <= most, name
+        assert device.cores[0].max_mhz is not None
+
+
+def test_a_child_with_another_chip_replaces_the_peak(folder: Path) -> None:
+    facts = 'peak = {int8_macs_per_cycle = 16, float32_macs_per_cycle = 8.0, source = "test"}\n'
+    head = 'extends = "rpi4"\nname = "fast"\ntitle = "Fast"\nsummary = "A board."\n'
+    add(folder, head + facts + 'power = {watts = 7.5, source = "test"}\n', "fast")
+    device = load_device("fast")
+    assert device.peak == Peak(16, 8.0, "test") and device.power == Power(7.5, "test")
+    add(folder, head.replace("fast", "bad") + facts.replace("16", "0"), "bad")
+    with pytest.raises(DeviceError, match=r"0 is less than or equal to the minimum of 0 @ \$\.peak\.int8_macs"):
+        load_device("bad")
 
 
 def test_only_machines_that_may_saturate_reduce_the_range() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharcs_edge.errors import UsageError
-from sharcs_edge.train.escalation import Policy, best_policies, decide, policies_of_record, policy_rows
+from sharcs_edge.routing.policy import Policy
+from sharcs_edge.train.escalation import best_policies, decide, policies_of_record, policy_rows
 from sharcs_edge.train.metrics import SplitOutputs
 from sharcs_edge.train.tasks import Regression
 

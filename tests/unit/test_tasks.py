@@ -150,9 +150,9 @@ def test_quality() -> None:
 
 def test_how_sure_an_answer_is_of_itself() -> None:
     logits = np.array([[1.0, -2.0, 500.0], [0.0, 0.0, 0.0]], dtype=np.float32)
-    np.testing.assert_allclose(Classification().answer_confidence(logits), [1, 1 / 3], rtol=1e-6)
-    np.testing.assert_allclose(MultiLabel().answer_confidence(logits), [1 / (1 + np.exp(-1)), 0.5], rtol=1e-6)
-    assert Regression().answer_confidence(logits[:, :1]) is None  # type: ignore[func-returns-value]
+    sure = np.array([task.answer_confidence(logits) for task in (Classification(), MultiLabel())])
+    np.testing.assert_allclose(sure, [[1, 1 / 3], [1 / (1 + np.exp(-1)), 0.5]], rtol=1e-6)
+    assert Regression().answer_confidence(logits[:, :1]) is None
 
 
 def test_labels_as_arrays() -> None:
