@@ -84,6 +84,25 @@ class Kernels:
 
 
 @dataclass(frozen=True, slots=True)
+class Peak:
+    """The most that one core of the first kind computes: multiply-accumulates per cycle, by the kernel in `Kernels`."""
+
+    int8_macs_per_cycle: float
+    float32_macs_per_cycle: float
+    source: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What the whole device draws while it computes, without peripherals."""
+
+    watts: float
+    source: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Threads:
     """Threads for one request unless the caller says otherwise."""
 
@@ -136,7 +155,7 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """Everything known about one target; `cores` and `memory` are empty where the profile is a class of machines."""
+    """Everything known about one target; a class of machines has no `cores`, `memory`, `peak` and `power`."""
 
     name: str
     title: str
@@ -149,6 +168,8 @@ class DeviceProfile:
     origin: str
     cores: tuple[Cores, ...] = ()
     memory: Memory | None = None
+    peak: Peak | None = None
+    power: Power | None = None
     blocked: tuple[BlockedRuntime, ...] = ()
     extends: str | None = None
 
@@ -309,6 +330,8 @@ def _build(table: dict[str, Any], source: Traversable) -> DeviceProfile:
         origin=str(source),
         cores=tuple(Cores(**entry) for entry in table.get("cores", [])),
         memory=Memory(**{**table["memory"], "ram_mb": tuple(table["memory"]["ram_mb"])}) if "memory" in table else None,
+        peak=Peak(**table["peak"]) if "peak" in table else None,
+        power=Power(**table["power"]) if "power" in table else None,
         blocked=tuple(BlockedRuntime(**entry) for entry in table.get("blocked", [])),
         extends=table.get("extends"),
     )

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sharcs_edge.device import Cores, DeviceProfile, Memory, Preset
+from sharcs_edge.device import Cores, DeviceProfile, Memory, Peak, Preset
 
 _VARIES = "varies"
 
@@ -47,6 +47,10 @@ def _facts(profile: DeviceProfile) -> list[tuple[str, str, str, str | None]]:
         facts.append(("RAM", _ram(profile.memory), profile.memory.source, profile.memory.note))
     facts.append(("system", f"{system.name}\n{system.requires}", system.source, system.note))
     facts.append(("kernels", f"int8: {kernels.int8}\nint4: {kernels.int4}", kernels.source, kernels.note))
+    if profile.peak is not None:
+        facts.append(("peak", _peak(profile.peak), profile.peak.source, profile.peak.note))
+    if profile.power is not None:
+        facts.append(("power", f"{profile.power.watts:g} W", profile.power.source, profile.power.note))
     facts.append(("threads", str(threads.default), threads.source, threads.note))
     for entry in profile.blocked:
         facts.append(("blocked", f"{entry.package} {entry.versions}: {entry.reason}", entry.source, None))
@@ -63,6 +67,10 @@ def _cores(kind: Cores) -> str:
 def _ram(memory: Memory | None) -> str:
     """``1, 2, 4 GB``."""
     return _VARIES if memory is None else ", ".join(f"{size / 1024:g}" for size in memory.ram_mb) + " GB"
+
+
+def _peak(peak: Peak) -> str:
+    return f"MACs per cycle of one core\nint8: {peak.int8_macs_per_cycle:g}\nfloat32: {peak.float32_macs_per_cycle:g}"
 
 
 def _preset(preset: Preset) -> str:
