@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from sharcs_edge import __version__
-from sharcs_edge.cli import devices, evaluate, export, inspect, profile, run, train, verify
+from sharcs_edge.cli import calibrate, devices, evaluate, export, inspect, plan, profile, run, train, verify
 from sharcs_edge.cli.failure import Interrupted, report
 
 __all__ = ["app", "main"]
@@ -43,9 +43,11 @@ app = typer.Typer(
 _MAKE, _MEASURE, _USE, _TARGETS = "Make", "Check and measure", "Use", "Targets"
 app.command(rich_help_panel=_MAKE)(train.train)
 app.command(rich_help_panel=_MAKE)(export.export)
+app.command(rich_help_panel=_MAKE)(calibrate.calibrate)
 app.command(rich_help_panel=_MEASURE)(verify.verify)
 app.command(rich_help_panel=_MEASURE)(evaluate.evaluate)
 app.command(rich_help_panel=_MEASURE)(profile.profile)
+app.command(rich_help_panel=_MEASURE)(plan.plan)
 app.command(rich_help_panel=_USE)(run.run)
 app.command(rich_help_panel=_USE)(inspect.inspect)
 app.add_typer(devices.devices, rich_help_panel=_TARGETS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sharcs_edge.cli.budget import UNLIMITED, takes_budget, warn_of_blind_rules
 from sharcs_edge.cli.libraries import quiet_libraries, requires_extra
 from sharcs_edge.cli.options import FormatOption, LabelColumnOption, PairColumnOption, PathArgument, TextColumnOption
 from sharcs_edge.cli.output import Format, emit, progress, talk
@@ -14,6 +15,7 @@ from sharcs_edge.cli.rows import read_rows
 from sharcs_edge.data import Columns, ImageSplit, Split, is_image_folder, read_image_folder
 from sharcs_edge.errors import DataError, UsageError
 from sharcs_edge.inspection import folder_kind
+from sharcs_edge_runtime.budget import Budget
 
 if TYPE_CHECKING:
     from sharcs_edge.bundle import Bundle
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sharcs_edge_runtime.evaluate import EvaluationRecord
 
 
+@takes_budget
 def evaluate(
     path: PathArgument,
     data: Annotated[
@@ -46,6 +49,7 @@ def evaluate(
             help="Threads of one prediction: 1 for an artifact, all cores for a bundle unless given.",
         ),
     ] = None,
+    budget: Budget = UNLIMITED,
     form: FormatOption = Format.TABLE,
     text_column: TextColumnOption = "text",
     pair_column: PairColumnOption = None,
@@ -53,9 +57,9 @@ def evaluate(
 ) -> None:
     """Measure quality and cost on labelled text or images.
 
-    One line per width, one routed, and `random`: each width has the router's share of the texts, but they are picked at
-    random, which routing has to beat. An artifact is run text by text with the runtime that ships, a bundle with torch
-    (quality and compute only).
+    One line per width, one routed (within the budget), and `random`: each width has the router's share of the texts,
+    but they are picked at random, which routing has to beat. An artifact is run text by text with the runtime that
+    ships, a bundle with torch (quality and compute only).
 
     Quality is accuracy; for a multi-label task micro-averaged F1 and the share of texts with exactly the true labels;
     for a regression Spearman's and Pearson's correlation with the true values and the mean absolute error.
@@ -66,21 +70,25 @@ def evaluate(
 
     columns = Columns(text_column, pair_column, label_column)
     if folder_kind(path) == "artifact":
-        measured = _evaluate_artifact(path, data, columns, limit, threads)
-        emit(measured.to_dict(), form, table=lambda: render_evaluation(measured, f"{measured.texts:,} texts"))
+        measured = _evaluate_artifact(path, data, columns, limit, threads, budget)
+        answered, met = f"{measured.texts:,} texts", measured.budget_met
+        emit(measured.to_dict(), form, table=lambda: render_evaluation(measured, answered, met))
         return
+    if budget != UNLIMITED:
+        raise UsageError(f"{path} is a bundle, which keeps no budget; export it and evaluate the artifact")
     record = _evaluate_bundle(path, data, columns, limit, threads)
     answered = f"{record.samples:,} {record.modality}s"
     emit(record.to_dict(), form, table=lambda: render_evaluation(record, answered))
 
 
 def _evaluate_artifact(
-    path: Path, data: str, columns: Columns, limit: int | None, threads: int | None
+    path: Path, data: str, columns: Columns, limit: int | None, threads: int | None, budget: Budget
 ) -> EvaluationRecord:
     from sharcs_edge_runtime.evaluate import evaluate as evaluate_session
     from sharcs_edge_runtime.session import Session
 
-    session = Session.load(path, threads=threads or 1)
+    session = Session.load(path, threads=threads or 1, budget=budget)
+    warn_of_blind_rules(budget, session.conditions)
     _refuse_images(path, data)
     manifest = session.manifest
     rows = read_rows(data, columns, manifest.text_inputs, label_names=session.labels, task=manifest.task, limit=limit)

@@ -27,7 +27,7 @@ def requires_extra(extra: str, command: str) -> Iterator[None]:
         if error.name is None or error.name.startswith("sharcs_edge"):
             raise
         raise MissingDependencyError(
-            f'`sharcs-edge {command}` needs {error.name}: pip install "sharcs-edge[{extra}]"'
+            f'`sharcs-edge {command}` needs {error.name.partition(".")[0]}: pip install "sharcs-edge[{extra}]"'
         ) from None
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sharcs_edge.cli.budget import UNLIMITED, takes_budget, warn_of_blind_rules
 from sharcs_edge.cli.options import ArtifactArgument, PairColumnOption, TextColumnOption, ThreadsOption
 from sharcs_edge.cli.output import Format, open_output, talk
 from sharcs_edge.cli.rows import read_rows, require_inputs
 from sharcs_edge.data import Columns
 from sharcs_edge.errors import DataError, InputError, UsageError
+from sharcs_edge_runtime.budget import Budget
 
 if TYPE_CHECKING:
     from sharcs_edge_runtime.tokenization import Text
@@ -22,10 +24,7 @@ if TYPE_CHECKING:
 Row = tuple[str, "Text"]
 
 
-def _limit(help: str) -> Any:
-    return typer.Option(help=help, metavar="WIDTH", rich_help_panel="Budget", show_default=False)
-
-
+@takes_budget
 def run(
     artifact: ArtifactArgument,
     texts: Annotated[
@@ -52,29 +51,30 @@ def run(
     form: Annotated[
         Format, typer.Option("--format", help="How to print the answers: aligned, or one JSON object per line.")
     ] = Format.TABLE,
-    width: Annotated[float | None, _limit("Run this width for every text.")] = None,
-    min_width: Annotated[float | None, _limit("Run no narrower width.")] = None,
-    max_width: Annotated[float | None, _limit("Run no wider width.")] = None,
+    budget: Budget = UNLIMITED,
     text_column: TextColumnOption = "text",
     pair_column: PairColumnOption = None,
 ) -> None:
     """Answer texts with an artifact.
 
     For each text: the label and its score (multi-label: the labels that hold; regression: the value), the width that
-    gave it and why that one. Every answer is printed as soon as it
-    is there, so `run` can stand in a pipe. A file of `--output` appears when all rows are answered: a row that cannot
-    be answered ends the command, and nothing is written.
+    gave it and why that one: the router chose it, a narrower one was not sure and it was escalated, or a limit decided.
+    With a limit on time, also whether it was met. Every answer is printed as soon as it is there, so `run` can stand in
+    a pipe. A file of `--output` appears when all rows are answered: a row that cannot be answered ends the command, and
+    nothing is written.
 
     Example: `sharcs-edge run artifact/ "Play some jazz from the 1960s"`
 
     Example: `sharcs-edge run artifact/ --input texts.jsonl --output answers.jsonl`
+
+    Example: `sharcs-edge run artifact/ --input texts.jsonl --mean-ms 4 --deadline-ms 12 --max-drop 0.01`
     """
     from sharcs_edge.render.predictions import JsonLines, PredictionTable, render_summary
-    from sharcs_edge_runtime.policy import Budget
     from sharcs_edge_runtime.session import Session
 
     _check_usage(texts or [], pair or [], source)
-    session = Session.load(artifact, threads=threads, budget=Budget(width, min_width, max_width))
+    session = Session.load(artifact, threads=threads, budget=budget)
+    warn_of_blind_rules(budget, session.conditions)
     takes = session.manifest.text_inputs
     if texts:
         rows = _given(texts, pair or [], takes)
@@ -94,7 +94,7 @@ def run(
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
             printer.print(text, answer)
-            answers.append((answer.width, answer.milliseconds))
+            answers.append((answer.width, answer.milliseconds, answer.budget_met))
     if len(answers) > 1:
         talk(render_summary(answers))
 

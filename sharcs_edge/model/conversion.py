@@ -158,7 +158,7 @@ def _check_sizes(model_type: str, sizes: Mapping[str, Any], plan: SharcsConfig) 
     if plan.entry_norm == "every" and sizes.get("norm_first"):
         raise UsageError(
             f'entry_norm "every" is for encoders with LayerNorms behind their layers; {model_type} has them inside, '
-            'where every layer normalises what it reads; give --set entry_norm=narrow'
+            "where every layer normalises what it reads; give --set entry_norm=narrow"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from typer.testing import CliRunner
 import sharcs_edge
 from sharcs_edge.assets import demo_model_path
 from sharcs_edge.cli import app
+from sharcs_edge.data import Columns, read_examples
 from sharcs_edge.errors import MissingDependencyError
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, write_rows
 
-STORY = ["train", "export", "verify", "evaluate", "profile", "run", "inspect", "devices"]
+STORY = ["train", "export", "calibrate", "verify", "evaluate", "profile", "plan", "run", "inspect", "devices"]
 COMMANDS = [[name] for name in STORY[:-1]] + [["devices", "list"], ["devices", "show"]]
 
 
@@ -76,9 +78,13 @@ def test_the_examples_work(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.skip(str(error))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.jsonl").write_text('{"text": "play some jazz"}\n')
+    rows = [{"text": row.text, "label": row.label} for row in islice(read_examples("demo", Columns()), 40)]
+    write_rows(tmp_path / "held_out.jsonl", rows)
+    write_rows(tmp_path / "unlabelled.jsonl", [{"text": row["text"]} for row in rows])
     for words in COMMANDS:
         for example in examples(words):
             outcome = cli(*example[1:])
             assert outcome.code == 0, (example, outcome.err)
-    made = {"bundle", "artifact", "profile.json", "texts.jsonl", "answers.jsonl"}
-    assert {path.name for path in tmp_path.iterdir()} == made
+    given = {"texts.jsonl", "held_out.jsonl", "unlabelled.jsonl"}
+    made = {"bundle", "artifact", "profile.json", "answers.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == given | made

@@ -10,7 +10,18 @@ import pytest
 
 from tests.cli.conftest import environment
 
-HEAVY = ("torch", "transformers", "datasets", "onnx", "onnxscript", "accelerate", "pyarrow", "scipy", "PIL")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "onnx",
+    "onnxscript",
+    "accelerate",
+    "pyarrow",
+    "scipy",
+    "PIL",
+    "matplotlib",
+)
 _RUN = """
 import sys
 {before}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # accelerate brings it
+import psutil  # accelerate brings it
 import pytest
 import torch
 from safetensors.torch import load_file
