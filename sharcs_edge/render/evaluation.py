@@ -20,7 +20,7 @@ def render_evaluation(
 ) -> RenderableType:
     """One line per width, then routed and random; times only where they were measured.
 
-    ``answered``: ``60 images``. ``budget_met``: share of the routed ones, if there was a limit on time.
+    ``answered``: ``60 images``. ``budget_met``: share of the routed ones, if there was a limit on time or drop.
     """
     full_macs = max(row.mean_macs for row in record.rows if row.width is not None)  # escalation may cost more
     timed = any(row.mean_ms is not None for row in record.rows)

@@ -107,6 +107,16 @@ def test_a_drop_that_is_not_promised_runs_the_full_width(calibrated: Path) -> No
     assert session.predict(TEXTS[0], budget=Budget(max_drop=0.01)).point == 0
 
 
+def test_under_a_drop_a_narrower_limit_is_said_to_break_the_promise(tiny_artifact: Path) -> None:
+    write_points(tiny_artifact, EVERY)
+    session = Session.load(tiny_artifact, budget=Budget(max_drop=0.01))
+    assert {one.budget_met for one in map(session.predict, TEXTS)} == {True}
+    held = session.predict(TEXTS[0], budget=Budget(max_drop=0.01, max_width=0.5))
+    assert (held.ran, held.reason, held.budget_met) == ((0.25, 0.5), "max_width", False)
+    assert session.predict(TEXTS[0], budget=Budget(max_drop=0.01, min_width=1.0)).budget_met is True
+    assert session.predict(TEXTS[0], budget=Budget(max_width=0.5)).budget_met is None
+
+
 def test_without_points_nothing_is_handed_on(tiny_artifact: Path, calibrated: Path) -> None:
     plain = Session.load(calibrated, calibrated=False)
     golden = golden_of(plain)

@@ -115,6 +115,7 @@ def escalate(
         deadline_ms=None if in_time is None else 10.0,
         memory_mb=None,
         target_ms=None,
+        promised=False,
         controller=Controller(),
     )
     way = Escalation(single(logits), allowance, in_time or never)

@@ -56,6 +56,7 @@ def run(outputs: SplitOutputs, task: TaskName, policy: Policy, row: int) -> list
         deadline_ms=None,
         memory_mb=None,
         target_ms=None,
+        promised=False,
         controller=Controller(),
     )
     way = Escalation(outputs.router_logits[row], allowance, lambda index: pytest.fail("there is no deadline"))

@@ -79,7 +79,7 @@ class EvaluationRecord:
     """The result of `evaluate`.
 
     `agreement`: of the routed answers with those of the widest width. `budget_met`: share of the routed texts, 0..1,
-    whose prediction says so; None for a budget without a limit on time.
+    whose prediction says so; None for a budget without a limit on time or drop.
     """
 
     artifact: str

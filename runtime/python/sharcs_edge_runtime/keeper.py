@@ -41,6 +41,7 @@ class Allowance:
         deadline_ms: of this input; ask `BudgetKeeper.startable` before each tail.
         memory_mb: for the loaded graphs.
         target_ms: what the mean is held to.
+        promised: a `max_drop` is in force: the input must be answered as its operating point says.
     """
 
     first: int
@@ -53,6 +54,7 @@ class Allowance:
     deadline_ms: float | None
     memory_mb: float | None
     target_ms: float | None
+    promised: bool
     controller: Controller = field(repr=False)
 
 
@@ -131,13 +133,21 @@ class BudgetKeeper:
         return elapsed_ms + load_ms + self._forecast.tail_ms(index, tokens) <= allowance.deadline_ms
 
     def finish(
-        self, allowance: Allowance, milliseconds: float, tokens: int, ran: Sequence[int], computed_ms: float | None
+        self,
+        allowance: Allowance,
+        milliseconds: float,
+        tokens: int,
+        ran: Sequence[int],
+        computed_ms: float | None,
+        cut_short: bool = False,
     ) -> bool | None:
-        """Enter what an input took; whether the budget was met, None without a limit on time.
+        """Enter what an input took; whether the budget was met, None without a limit on time or drop.
 
         `milliseconds`: wall time of the prediction. `tokens`: of the input. `ran`: indices of the tails that ran.
         `computed_ms`: wall time of trunk and tails, without loading one; None in a batch, whose rows share it.
-        Not met: the deadline was missed, or the mean cannot be held, since the cheapest operating point takes longer.
+        `cut_short`: a limit gave the answer to a narrower width than the operating point would have, maybe.
+        Not met: the deadline was missed; the mean cannot be held, since the cheapest operating point takes longer; or
+        the input was cut short, and nothing is promised of its drop.
         """
         met: bool | None = None
         with self._lock:
@@ -148,6 +158,8 @@ class BudgetKeeper:
                 if computed_ms is not None:
                     self._forecast.learn(ran, tokens, computed_ms)
                 met = met is not False and milliseconds <= allowance.deadline_ms
+        if allowance.promised:
+            met = met is not False and not cut_short
         return met
 
     def _account(self, budget: Budget) -> _Account:
@@ -223,6 +235,7 @@ class BudgetKeeper:
             "deadline_ms": limits.deadline_ms,
             "memory_mb": limits.memory_mb,
             "target_ms": target,
+            "promised": limits.max_drop is not None,
             "controller": account.controller,
         }
         if self._points is None:

@@ -79,6 +79,11 @@ class Escalation:
             self.index -= 1
             self.reason = "deadline"
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether a limit, not the operating point, gave the answer to a width that is not the widest."""
+        return self.index < len(self._allowance.thresholds) and self.reason not in ("router", "escalated", "only_width")
+
     def goes_on(self, confidence: float) -> bool:
         """The tail `index` ran and is this sure of its answer: True if the next wider one, now `index`, must run."""
         allowance, index = self._allowance, self.index

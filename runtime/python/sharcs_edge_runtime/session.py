@@ -44,8 +44,9 @@ class Prediction(NamedTuple):
             "min_width", "max_width", "memory" or "deadline".
         ran: the widths whose tails ran, in order; the last one answered.
         point: index of the operating point that decided; None without calibration, or for an explicit width.
-        budget_met: False if the input missed its deadline, or if the mean cannot be held: the cheapest operating point
-            takes longer. None without a limit on time.
+        budget_met: False if the input missed its deadline; if the mean cannot be held, since the cheapest operating
+            point takes longer; or if a limit cut its way short, so that `max_drop` is not promised of it. None without
+            a limit on time or drop.
         milliseconds: wall time with tokenization (see `Session.predict_batch` for its meaning in a batch).
         tokens: those processed, special tokens included.
         truncated: the text was longer and was cut.
@@ -309,7 +310,9 @@ class Session:
             reason=escalation.reason,
             ran=tuple([self.widths[index] for index in escalation.ran]),
             point=None if allowance.explicit else allowance.point,
-            budget_met=self._keeper.finish(allowance, milliseconds, len(one.encoded), escalation.ran, computed_ms),
+            budget_met=self._keeper.finish(
+                allowance, milliseconds, len(one.encoded), escalation.ran, computed_ms, escalation.cut_short
+            ),
             milliseconds=milliseconds,
             tokens=len(one.encoded),
             truncated=one.encoded.truncated,
