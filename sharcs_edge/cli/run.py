@@ -59,9 +59,9 @@ def run(
 
     For each text: the label and its score (multi-label: the labels that hold; regression: the value), the width that
     gave it and why that one: the router chose it, a narrower one was not sure and it was escalated, or a limit decided.
-    With a limit on time or drop, also whether it was met. Every answer is printed as soon as it is there, so `run` can stand
-    in a pipe. A file of `--output` appears when all rows are answered: a row that cannot be answered ends the command,
-    and nothing is written.
+    With a limit on time or drop, also whether it was met. Every answer is printed as soon as it is there, so `run` can
+    stand in a pipe. A file of `--output` appears when all rows are answered: a row that cannot be answered ends the
+    command, and nothing is written.
 
     Example: `sharcs-edge run artifact/ "Play some jazz from the 1960s"`
 
