@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole road on real text: the shipped SNIPS intents, the packaged MiniLM weights, an artifact for the Raspberry Pi 4.
-# Usage: scripts/demo.sh FOLDER   (FOLDER is replaced; `sharcs-edge` must be on the PATH)
+# Usage: scripts/demo.sh FOLDER   (from the root of the repository; FOLDER is replaced; `sharcs-edge` must be on the PATH)
 set -euo pipefail
 
 out=${1:?usage: scripts/demo.sh FOLDER}
@@ -16,6 +16,7 @@ mkdir -p -- "$out"
 do_it sharcs-edge train --model demo --data demo --epochs 1 --learning-rate 1e-4 --seed 0 --output "$out/bundle"
 do_it sharcs-edge export "$out/bundle" --target rpi4 -o "$out/artifact"
 do_it sharcs-edge verify "$out/artifact"
+do_it sharcs-edge calibrate "$out/artifact" --data sharcs_edge/assets/snips/dev.jsonl.gz --max-drop 0.02
 do_it sharcs-edge profile "$out/artifact" --data demo
 do_it sharcs-edge run "$out/artifact" \
   "Play some jazz from the 1960s" \

@@ -75,8 +75,10 @@ def metadata(wheel: Path) -> Message:
 
 
 def base_requirements(wheel: Path) -> set[str]:
-    """Names of what is required without an extra."""
-    requirements = [value for value in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in value]
+    """Names of what is required without an extra, on Python 3.11 and newer."""
+    older = "python_version < '3.11'"
+    given = metadata(wheel).get_all("Requires-Dist", [])
+    requirements = [value for value in given if "extra ==" not in value and older not in value]
     return {re.split(r"[^A-Za-z0-9_.-]", value, maxsplit=1)[0] for value in requirements}
 
 
