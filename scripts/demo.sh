@@ -13,7 +13,8 @@ do_it() {
 rm -rf -- "$out"
 mkdir -p -- "$out"
 
-do_it sharcs-edge train --model demo --data demo --epochs 1 --learning-rate 1e-4 --seed 0 --output "$out/bundle"
+do_it sharcs-edge train --model demo --data demo --max-train-samples 6000 --epochs 1 --learning-rate 1e-4 --seed 0 \
+  --output "$out/bundle"
 do_it sharcs-edge export "$out/bundle" --target rpi4 -o "$out/artifact"
 do_it sharcs-edge verify "$out/artifact"
 do_it sharcs-edge calibrate "$out/artifact" --data sharcs_edge/assets/snips/dev.jsonl.gz --max-drop 0.02
