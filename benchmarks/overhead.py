@@ -1,8 +1,11 @@
 """What does the decision cost: routing, policy and bookkeeping of one prediction, beside its graphs and its tokenizer?
 
-Every prediction is timed, and within it each run of ONNX Runtime and the tokenization; the rest is the decision: the
-budget's allowance, the route, confidence and escalation, reading the answer, the controller and the prediction itself.
-Budgets take turns, a pass over all texts each, so that all meet the same machine.
+Every prediction is timed, and within it each run of ONNX Runtime and the tokenization. The rest is the decision (the
+budget's allowance, the route, confidence and escalation, reading the answer, the controller and the prediction itself)
+and what it takes to watch: the wrappers that hold the clocks are Python too, and as cold as the rest after a graph. The
+row "no decision" says how much that is: the same texts through the same tokenizer, trunk and tails, watched alike, with
+nothing in between. The decision is the difference of the medians. Budgets and "no decision" take turns, a pass over all
+texts each, so that all meet the same machine.
 
 "cold" is the decision as it happens, after graphs that have filled the processor's caches with weights; "warm" is the
 same code with the graphs' outputs remembered instead of computed. What other programs take of the machine is in both.
@@ -53,11 +56,13 @@ BUDGETS: Mapping[str, Budget] = {
         when=(Rule(throttled=True, max_width=0.5), Rule(battery_below=0.2, mean_ms=1e-4)),
     ),
 }
+NO_DECISION = "no decision"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Of one budget: tails per text, milliseconds of a prediction, and microseconds of its decision."""
+    """Of one budget, or of `NO_DECISION`: tails per text, milliseconds of a prediction, and microseconds of what is
+    neither graph nor tokenizer; of them `cold_decision` and `warm_decision`, without what it takes to watch."""
 
     budget: str
     tails: float
@@ -66,6 +71,8 @@ class Row:
     cold_p95: float
     warm_p50: float
     warm_p95: float
+    cold_decision: float
+    warm_decision: float
 
 
 class Apart:
@@ -142,46 +149,72 @@ def _point(bias: tuple[float, ...], thresholds: tuple[float, ...], macs: float) 
 
 
 def measure(artifact: Path, texts: Sequence[Text], rounds: int) -> list[Row]:
-    """Every budget on every text, `rounds` times, after one round that does not count."""
+    """Every budget on every text, `rounds` times, after one round that does not count; `NO_DECISION` comes last."""
     session = Session.load(artifact)
     apart = Apart()
-    decisions: dict[tuple[str, bool], list[float]] = {(name, cold): [] for name in BUDGETS for cold in (True, False)}
-    milliseconds: dict[str, list[float]] = {name: [] for name in BUDGETS}
-    tails: dict[str, list[int]] = {name: [] for name in BUDGETS}
+    ways = way_of_each(session, texts)
+    rest: dict[tuple[str, bool], list[float]] = {(name, cold): [] for name in ways for cold in (True, False)}
+    milliseconds: dict[str, list[float]] = {name: [] for name in ways}
+    tails: dict[str, list[int]] = {name: [] for name in ways}
     gc.disable()
     with apart.watching():
         for cold in (True, False):
             apart.remember = not cold
             for turn in range(rounds + 1):
-                for name, budget in BUDGETS.items():
+                for name, way in ways.items():
                     for text in texts:
                         apart.seconds, start = 0.0, perf_counter()
-                        prediction = session.predict(text, budget=budget)
+                        ran = way(text)
                         seconds = perf_counter() - start
                         if turn:
-                            decisions[name, cold].append((seconds - apart.seconds) * 1e6)
-                            tails[name].append(len(prediction.ran))
+                            rest[name, cold].append((seconds - apart.seconds) * 1e6)
+                            tails[name].append(len(ran))
                             milliseconds[name] += [seconds * 1e3] * cold
     gc.enable()
-    return [
-        Row(
-            name,
-            fmean(tails[name]),
-            float(np.median(milliseconds[name])),
-            *(float(value) for cold in (True, False) for value in np.percentile(decisions[name, cold], (50, 95))),
+    rows = []
+    for name in ways:
+        cold_p50, cold_p95, warm_p50, warm_p95 = (
+            float(value) for cold in (True, False) for value in np.percentile(rest[name, cold], (50, 95))
         )
-        for name in BUDGETS
-    ]
+        decision = [float(np.median(rest[name, cold]) - np.median(rest[NO_DECISION, cold])) for cold in (True, False)]
+        middle = float(np.median(milliseconds[name]))
+        rows.append(Row(name, fmean(tails[name]), middle, cold_p50, cold_p95, warm_p50, warm_p95, *decision))
+    return rows
+
+
+def way_of_each(session: Session, texts: Sequence[Text]) -> dict[str, Callable[[Text], Sequence[float]]]:
+    """What is timed: a text in, the widths that ran out. Under each budget, and as `NO_DECISION`, whose tails are those
+    that run without a budget."""
+    graphs = {width: session._tails.get(index) for index, width in enumerate(session.widths)}
+    routes = {text: session.predict(text).ran for text in texts}
+    trunk, encoder = session._trunk, session.encoder
+
+    def no_decision(text: Text) -> Sequence[float]:
+        tokens = encoder.batch((encoder.encode(text),))
+        feeds = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+        if tokens.token_type_ids is not None:
+            feeds["token_type_ids"] = tokens.token_type_ids
+        hidden, _ = trunk.run(feeds)
+        ran = routes[text]
+        for width in ran:
+            graphs[width].run({"hidden": hidden, "attention_mask": tokens.attention_mask})
+        return ran
+
+    def under(budget: Budget) -> Callable[[Text], Sequence[float]]:
+        return lambda text: session.predict(text, budget=budget).ran
+
+    return {**{name: under(budget) for name, budget in BUDGETS.items()}, NO_DECISION: no_decision}
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
     lines = [
-        "| budget | tails a text | prediction, ms | decision, µs: cold p50 | cold p95 | warm p50 | warm p95 |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| budget | tails a text | prediction, ms | beside graphs and tokenizer, µs: cold p50 | cold p95 | warm p50 "
+        "| warm p95 | of it the decision: cold | warm |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {row.budget} | {row.tails:.2f} | {row.prediction_ms:.2f} | {row.cold_p50:.0f} | {row.cold_p95:.0f} "
-        f"| {row.warm_p50:.0f} | {row.warm_p95:.0f} |"
+        f"| {row.warm_p50:.0f} | {row.warm_p95:.0f} | {row.cold_decision:.0f} | {row.warm_decision:.0f} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.overhead import BUDGETS, Apart, as_markdown, calibrated_copy, measure
+from benchmarks.overhead import BUDGETS, NO_DECISION, Apart, as_markdown, calibrated_copy, measure
 from sharcs_edge_runtime.onnx_backend import OnnxGraph
 from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tokenization import TextEncoder
@@ -27,7 +27,9 @@ def test_the_copy_hands_on_every_second_text(artifact: Path) -> None:
 
 def test_every_budget_has_a_row(artifact: Path) -> None:
     rows = measure(artifact, TEXTS[:4], rounds=1)
-    assert [row.budget for row in rows] == list(BUDGETS)
+    assert [row.budget for row in rows] == [*BUDGETS, NO_DECISION]
+    assert rows[-1].tails == rows[0].tails
+    assert rows[-1].cold_decision == rows[-1].warm_decision == 0
     for row in rows:
         assert 1 <= row.tails <= 3
         assert 0 < row.cold_p50 <= row.cold_p95

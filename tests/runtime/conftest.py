@@ -146,12 +146,12 @@ class TinyModel:
     def golden(self, encoder: TextEncoder, texts: Sequence[Text]) -> Golden:
         tokens = encoder.batch([encoder.encode(text) for text in texts])
         hidden, router_logits = self.trunk(tokens)
-        bias, last = np.zeros(len(self.widths), dtype=np.float32), len(self.widths) - 1
+        bias, last = (0.0,) * len(self.widths), len(self.widths) - 1
         return Golden(
             tokens=tokens,
             logits=np.stack([self.tail(width, hidden, tokens.attention_mask) for width in self.widths]),
             router_logits=router_logits,
-            routes=np.array([choose_route(row, bias, 0, last)[0] for row in router_logits], dtype=np.int64),
+            routes=np.array([choose_route(row, bias, 0, last)[0] for row in router_logits.tolist()], dtype=np.int64),
             texts=np.array([[text] if isinstance(text, str) else list(text) for text in texts]),
         )
 

@@ -112,7 +112,7 @@ def test_a_deadline_is_missed_only_where_the_narrowest_path_cannot_make_it(seed:
         def startable(index: int, spent: float = elapsed, tokens: int = tokens) -> bool:
             return keeper.startable(allowance, index, tokens, spent)  # noqa: B023
 
-        logits = np.array([draw.random(), draw.random()], dtype=np.float32)
+        logits = np.array([draw.random(), draw.random()], dtype=np.float32).tolist()
         way = Escalation(logits, allowance, startable)
         elapsed += tails[way.index]
         met = keeper.finish(allowance, elapsed, tokens, [way.index], elapsed)

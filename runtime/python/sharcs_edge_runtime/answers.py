@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 from sharcs_edge_runtime.manifest import TaskName
+
+Fields: TypeAlias = tuple[
+    str | None, float | None, tuple[str, ...] | None, float | None, tuple[float, ...] | None, float | None
+]
+"""The first ones of `Prediction`, in its order: label, score, labels, value, scores and confidence."""
 
 
 class Outcome(Protocol):
@@ -14,8 +19,8 @@ class Outcome(Protocol):
 
     confidence: float
 
-    def fields(self, labels: Sequence[str]) -> dict[str, Any]:
-        """The fields of `Prediction` that the task has; `labels` in the order of the logits."""
+    def fields(self, labels: Sequence[str]) -> Fields:
+        """The answer, with None for what the task does not have; `labels` in the order of the logits."""
 
 
 class ClassOutcome:
@@ -31,12 +36,12 @@ class ClassOutcome:
         self._total = math.fsum(self._powers)
         self.confidence = 1.0 / self._total
 
-    def fields(self, labels: Sequence[str]) -> dict[str, Any]:
-        """`label`, `score`, `scores` and `confidence`."""
+    def fields(self, labels: Sequence[str]) -> Fields:
+        """Label, score, scores and confidence."""
         total = self._total
         scores = tuple([power / total for power in self._powers])
-        label, score = labels[self._best], scores[self._best]
-        return {"label": label, "score": score, "scores": scores, "confidence": score}
+        score = scores[self._best]
+        return labels[self._best], score, None, None, scores, score
 
 
 class LabelsOutcome:
@@ -49,10 +54,10 @@ class LabelsOutcome:
         self._logits = logits
         self.confidence = _sigmoid(min(map(abs, logits)))
 
-    def fields(self, labels: Sequence[str]) -> dict[str, Any]:
-        """`labels`, `scores` and `confidence`."""
-        holds = tuple(label for label, value in zip(labels, self._logits, strict=True) if value >= 0)
-        return {"labels": holds, "scores": tuple(map(_sigmoid, self._logits)), "confidence": self.confidence}
+    def fields(self, labels: Sequence[str]) -> Fields:
+        """Labels, scores and confidence."""
+        holds = tuple([label for label, value in zip(labels, self._logits, strict=True) if value >= 0])
+        return None, None, holds, None, tuple(map(_sigmoid, self._logits)), self.confidence
 
 
 class ValueOutcome:
@@ -71,9 +76,9 @@ class ValueOutcome:
         if before is not None and scale is not None:
             self.confidence = math.exp(-abs(value - before._value) / scale)
 
-    def fields(self, labels: Sequence[str]) -> dict[str, Any]:
-        """`value`, and `confidence` if there was something to compare with."""
-        return {"value": self._value, "confidence": self.confidence if self._compared else None}
+    def fields(self, labels: Sequence[str]) -> Fields:
+        """Value, and confidence if there was something to compare with."""
+        return None, None, None, self._value, None, self.confidence if self._compared else None
 
 
 def read_outcome(task: TaskName, logits: Sequence[float], before: Outcome | None, value_scale: float | None) -> Outcome:

@@ -30,7 +30,7 @@ RARE: Final = 1000.0
 """Inputs between pauses, at first and at most."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Controller:
     """The account of one budget.
 

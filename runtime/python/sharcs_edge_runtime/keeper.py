@@ -17,8 +17,6 @@ from sharcs_edge_runtime.errors import UsageError
 from sharcs_edge_runtime.forecast import Forecast, LatencySource
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sharcs_edge_runtime.memory import GraphMemory
     from sharcs_edge_runtime.operating_points import OperatingPoints
     from sharcs_edge_runtime.policy import Ceiling
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 _ACCOUNTS: Final = 64
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Allowance:
     """What one input may use. W: number of widths.
 
@@ -36,7 +34,7 @@ class Allowance:
         ceiling: what forbids the widths above `last`.
         explicit: the budget fixes the width (`first` and `last`).
         point: index into the operating points of the file; None where the artifact has none.
-        bias: float32 (W,), added to the router logits.
+        bias: (W,), binary32 values, added to the router logits.
         thresholds: (W - 1,), below which a tail's confidence hands on.
         deadline_ms: of this input; ask `BudgetKeeper.startable` before each tail.
         memory_mb: for the loaded graphs.
@@ -49,7 +47,7 @@ class Allowance:
     ceiling: Ceiling
     explicit: bool
     point: int | None
-    bias: NDArray[np.float32]
+    bias: tuple[float, ...]
     thresholds: tuple[float, ...]
     deadline_ms: float | None
     memory_mb: float | None
@@ -58,7 +56,7 @@ class Allowance:
     controller: Controller = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """The choices that some limits leave: allowances in ascending cost."""
 
@@ -76,6 +74,12 @@ class _Account:
         self.now: Conditions | None = None
         self.plans: dict[Limits, _Plan] = {}
         self.plan: _Plan
+
+    @property
+    def only(self) -> Allowance | None:
+        """What every input gets, if neither the device's condition nor the time of earlier ones has a say."""
+        allowances = self.plan.allowances
+        return allowances[0] if len(allowances) == 1 and not self.asks else None
 
 
 class BudgetKeeper:
@@ -99,6 +103,7 @@ class BudgetKeeper:
         self._forecast: Forecast | None = None
         self._accounts: OrderedDict[Budget, _Account] = OrderedDict()
         self._recent: _Account | None = None
+        self._fixed: tuple[Budget, Allowance] | None = None
         self._lock = threading.Lock()
 
     def check(self, budget: Budget) -> None:
@@ -111,6 +116,9 @@ class BudgetKeeper:
 
     def start(self, budget: Budget) -> Allowance:
         """What the next input may use, by the device's present condition and the time that earlier ones took."""
+        fixed = self._fixed  # read once: another thread may replace it
+        if fixed is not None and fixed[0] is budget:
+            return fixed[1]
         with self._lock:
             account = self._recent
             if account is None or account.budget is not budget:
@@ -150,14 +158,16 @@ class BudgetKeeper:
         the input was cut short, and nothing is promised of its drop.
         """
         met: bool | None = None
-        with self._lock:
-            if allowance.target_ms is not None:
-                allowance.controller.settle(milliseconds, allowance.target_ms)
-                met = not allowance.controller.exhausted
-            if allowance.deadline_ms is not None and self._forecast is not None:
-                if computed_ms is not None:
-                    self._forecast.learn(ran, tokens, computed_ms)
-                met = met is not False and milliseconds <= allowance.deadline_ms
+        target, deadline = allowance.target_ms, allowance.deadline_ms
+        if target is not None or deadline is not None:
+            with self._lock:
+                if target is not None:
+                    allowance.controller.settle(milliseconds, target)
+                    met = not allowance.controller.exhausted
+                if deadline is not None and self._forecast is not None:
+                    if computed_ms is not None:
+                        self._forecast.learn(ran, tokens, computed_ms)
+                    met = met is not False and milliseconds <= deadline
         if allowance.promised:
             met = met is not False and not cut_short
         return met
@@ -174,6 +184,7 @@ class BudgetKeeper:
             self._accounts.move_to_end(budget)
         account.budget = budget  # this very object is found without hashing it next time
         self._recent = account
+        self._fixed = None if account.only is None else (budget, account.only)
         return account
 
     def _require(self, budget: Budget) -> None:
@@ -258,4 +269,5 @@ class BudgetKeeper:
 def _allowance(
     point: int | None, bias: Sequence[float], thresholds: tuple[float, ...], given: Mapping[str, Any]
 ) -> Allowance:
-    return Allowance(point=point, bias=np.asarray(bias, dtype=np.float32), thresholds=thresholds, **given)
+    single = tuple(np.asarray(bias, dtype=np.float32).tolist())
+    return Allowance(point=point, bias=single, thresholds=thresholds, **given)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
+from operator import add
 from typing import TYPE_CHECKING, Literal
 
 from sharcs_edge_runtime.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sharcs_edge_runtime.keeper import Allowance
 
 Reason = Literal["router", "explicit", "only_width", "min_width", "max_width", "memory", "deadline", "escalated"]
@@ -21,22 +20,22 @@ Ceiling = Literal["max_width", "memory"]
 
 
 def choose_route(
-    router_logits: NDArray[np.float32],
-    bias: NDArray[np.float32],
+    router_logits: Sequence[float],
+    bias: Sequence[float],
     first: int,
     last: int,
     ceiling: Ceiling = "max_width",
 ) -> tuple[int, Reason]:
     """Where an input starts, as an index into the artifact's widths, and why.
 
-    That is the width with the largest sum of router logit and bias, both (widths,), among `first` to `last`, inclusive.
-    Equal sums go to the narrower width. Raises ArtifactError for logits that are not finite.
+    That is the width with the largest sum of router logit and bias, both binary32 of (widths,), among `first` to
+    `last`, inclusive. Equal sums go to the narrower width. Raises ArtifactError for logits that are not finite.
     """
-    # binary32, so that every runtime adds alike; Python floats compare faster than array elements.
-    scores: list[float] = (router_logits + bias).tolist()
-    if not all(map(math.isfinite, scores)):
+    # Every runtime adds in binary32: a binary64 sum of two binary32 values, rounded once more, is the same number.
+    scores = array("f", map(add, router_logits, bias))
+    if not all_finite(scores):
         raise ArtifactError(
-            f"the router's scores are not finite ({scores}): the artifact is damaged or does not run on this "
+            f"the router's scores are not finite ({scores.tolist()}): the artifact is damaged or does not run on this "
             "machine; run `python -m sharcs_edge_runtime.verify` on it"
         )
     free = scores.index(max(scores))  # the first of equals, which is the narrower
@@ -46,15 +45,20 @@ def choose_route(
     return held, "min_width" if free < first else ceiling
 
 
+def all_finite(values: Sequence[float]) -> bool:
+    """Whether no value is NaN or infinite. `values`: binary32, whose sum in binary64 cannot overflow."""
+    return math.isfinite(sum(values))
+
+
 class Escalation:
     """The tails that one input takes: `index` is the one to run now, or that answers; `reason`, why that one."""
 
     __slots__ = ("_allowance", "_startable", "index", "ran", "reason")
 
     def __init__(
-        self, router_logits: NDArray[np.float32], allowance: Allowance, startable: Callable[[int], bool]
+        self, router_logits: Sequence[float], allowance: Allowance, startable: Callable[[int], bool] | None
     ) -> None:
-        """`router_logits`: (widths,). `startable`: whether a tail would end by the deadline; asked if there is one.
+        """`router_logits`: (widths,). `startable`: whether a tail would end by the deadline; None without one.
 
         Raises ArtifactError for router logits that are not finite.
         """
@@ -70,12 +74,12 @@ class Escalation:
             self.index, self.reason = choose_route(
                 router_logits, allowance.bias, allowance.first, allowance.last, allowance.ceiling
             )
-        if allowance.deadline_ms is not None:
-            self._hold_deadline()
+        if startable is not None:
+            self._hold_deadline(startable)
 
-    def _hold_deadline(self) -> None:
+    def _hold_deadline(self, startable: Callable[[int], bool]) -> None:
         """Start at the widest tail up to the route that would end in time, else at the narrowest that may run."""
-        while self.index > self._allowance.first and not self._startable(self.index):
+        while self.index > self._allowance.first and not startable(self.index):
             self.index -= 1
             self.reason = "deadline"
 
@@ -93,7 +97,7 @@ class Escalation:
         if index == allowance.last:
             self.reason = allowance.ceiling
             return False
-        if allowance.deadline_ms is not None and not self._startable(index + 1):
+        if self._startable is not None and not self._startable(index + 1):
             self.reason = "deadline"
             return False
         self.index, self.reason = index + 1, "escalated"

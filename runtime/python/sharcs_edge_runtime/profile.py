@@ -206,8 +206,8 @@ def _measure(
 def _mix(session: Session, texts: Sequence[Text], settings: Settings) -> dict[str, Any]:
     """The user's texts, each routed and at full width in turn; every text counts equally often."""
     full = Budget(width=session.widths[-1])
-    bias, last = np.zeros(len(session.widths), dtype=np.float32), len(session.widths) - 1
-    router_logits = [session.run_trunk(session.encode([text]))[1][0] for text in texts]
+    bias, last = (0.0,) * len(session.widths), len(session.widths) - 1
+    router_logits = [session.run_trunk(session.encode([text]))[1].tolist()[0] for text in texts]
     routed_answers: dict[int, Prediction] = {}
     full_answers: dict[int, Prediction] = {}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sharcs_edge_runtime.answers import Outcome, read_outcome
+from sharcs_edge_runtime.answers import Fields, Outcome, read_outcome
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.conditions import ConditionReader
@@ -19,7 +19,7 @@ from sharcs_edge_runtime.manifest import Manifest, find_width
 from sharcs_edge_runtime.memory import GraphMemory
 from sharcs_edge_runtime.onnx_backend import OnnxGraph, Pool
 from sharcs_edge_runtime.operating_points import OperatingPoints
-from sharcs_edge_runtime.policy import Escalation, Reason, require_count
+from sharcs_edge_runtime.policy import Escalation, Reason, all_finite, require_count
 from sharcs_edge_runtime.tails import Tails
 from sharcs_edge_runtime.tokenization import EncodedText, Text, TextEncoder, TokenBatch
 
@@ -76,9 +76,6 @@ class Prediction(NamedTuple):
         }
 
 
-_NO_ANSWER: Final = dict.fromkeys(("label", "score", "labels", "value", "scores", "confidence"))
-
-
 class _Input:
     """One input on its way through the graphs.
 
@@ -92,7 +89,7 @@ class _Input:
         self.allowance = allowance
         self.escalation: Escalation
         self.outcome: Outcome | None = None
-        self.answer: dict[str, Any] | None = None
+        self.answer: Fields | None = None
         self.seconds = self.tokenizing = seconds
         self.loading = 0.0
 
@@ -183,12 +180,12 @@ class Session:
         one = _Input(encoded, allowance, perf_counter() - start)
         hidden, router_logits = self.run_trunk(tokens)
         one.seconds = perf_counter() - start
-        self._route(one, router_logits[0])
+        self._route(one, router_logits.tolist()[0])
         while one.answer is None:
             logits, loading = self._run_tail(one.escalation.index, hidden, tokens.attention_mask, allowance.memory_mb)
             one.loading += loading
             one.seconds = perf_counter() - start
-            self._hear(one, logits[0])
+            self._hear(one, logits.tolist()[0])
         one.seconds = perf_counter() - start
         return self._prediction(one, one.answer, one.seconds - one.tokenizing - one.loading)
 
@@ -262,7 +259,7 @@ class Session:
         tokens = self.encoder.batch([one.encoded for one in inputs])
         hidden, router_logits = self.run_trunk(tokens)
         share = (perf_counter() - start) / len(inputs)
-        for one, logits in zip(inputs, router_logits, strict=True):
+        for one, logits in zip(inputs, router_logits.tolist(), strict=True):
             one.seconds += share
             self._route(one, logits)
         for index in range(len(self.widths)):
@@ -274,46 +271,52 @@ class Session:
             cut = hidden[group, :longest], tokens.attention_mask[group, :longest]
             tail_logits, _ = self._run_tail(index, *cut, inputs[group[0]].allowance.memory_mb)
             share = (perf_counter() - start) / len(group)
-            for row, logits in zip(group, tail_logits, strict=True):
+            for row, logits in zip(group, tail_logits.tolist(), strict=True):
                 inputs[row].seconds += share
                 self._hear(inputs[row], logits)
 
-    def _route(self, one: _Input, router_logits: NDArray[np.float32]) -> None:
+    def _route(self, one: _Input, router_logits: Sequence[float]) -> None:
         """The trunk ran: where to start. `router_logits`: (widths,)."""
-
-        def startable(index: int) -> bool:
-            elapsed, load = one.seconds * 1000.0, self._tails.load_ms(index)
-            return self._keeper.startable(one.allowance, index, len(one.encoded), elapsed, load)
-
+        startable = None if one.allowance.deadline_ms is None else partial(self._startable, one)
         one.escalation = Escalation(router_logits, one.allowance, startable)
 
-    def _hear(self, one: _Input, logits: NDArray[np.float32]) -> None:
+    def _startable(self, one: _Input, index: int) -> bool:
+        """Whether a tail is expected to end by the input's deadline."""
+        elapsed, load = one.seconds * 1000.0, self._tails.load_ms(index)
+        return self._keeper.startable(one.allowance, index, len(one.encoded), elapsed, load)
+
+    def _hear(self, one: _Input, logits: Sequence[float]) -> None:
         """A tail ran, with these logits (labels,): that is the answer, or the next wider tail is to run."""
-        values: list[float] = logits.tolist()
-        if not all(map(math.isfinite, values)):
+        if not all_finite(logits):
             name = self.manifest.tail(self.widths[one.escalation.index]).name
             raise ArtifactError(
                 f"{name} gave logits that are not finite: the artifact is damaged or does not run on this machine; "
                 "run `python -m sharcs_edge_runtime.verify` on it"
             )
-        one.outcome = read_outcome(self.manifest.task, values, one.outcome, self._value_scale)
-        if not one.escalation.goes_on(one.outcome.confidence):
-            one.answer = one.outcome.fields(self.labels)
+        outcome = one.outcome = read_outcome(self.manifest.task, logits, one.outcome, self._value_scale)
+        if not one.escalation.goes_on(outcome.confidence):
+            one.answer = outcome.fields(self.manifest.labels)
 
-    def _prediction(self, one: _Input, answer: dict[str, Any], computed: float | None = None) -> Prediction:
+    def _prediction(self, one: _Input, answer: Fields, computed: float | None = None) -> Prediction:
         """`computed`: seconds of the graphs that ran for this input alone, None in a batch."""
         milliseconds, allowance, escalation = one.seconds * 1000.0, one.allowance, one.escalation
-        computed_ms = None if computed is None else computed * 1000.0
-        return Prediction(
-            **{**_NO_ANSWER, **answer},
-            width=self.widths[escalation.index],
-            reason=escalation.reason,
-            ran=tuple([self.widths[index] for index in escalation.ran]),
-            point=None if allowance.explicit else allowance.point,
-            budget_met=self._keeper.finish(
-                allowance, milliseconds, len(one.encoded), escalation.ran, computed_ms, escalation.cut_short
-            ),
-            milliseconds=milliseconds,
-            tokens=len(one.encoded),
-            truncated=one.encoded.truncated,
+        tokens, ran, widths = len(one.encoded), escalation.ran, self.manifest.widths
+        budget_met = self._keeper.finish(
+            allowance,
+            milliseconds,
+            tokens,
+            ran,
+            None if computed is None else computed * 1000.0,
+            allowance.promised and escalation.cut_short,
+        )
+        return Prediction(  # by position, which costs less than by name
+            *answer,
+            widths[escalation.index],
+            escalation.reason,
+            widths[ran[0] : ran[-1] + 1],  # tails run one after the other
+            None if allowance.explicit else allowance.point,
+            budget_met,
+            milliseconds,
+            tokens,
+            one.encoded.truncated,
         )

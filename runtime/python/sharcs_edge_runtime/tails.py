@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from time import perf_counter
 
 from sharcs_edge_runtime.artifact import Artifact
@@ -23,7 +22,8 @@ class Tails:
         self._memory = memory
         self._threads = threads
         self._graphs = [artifact.manifest.tail(width) for width in artifact.manifest.widths]
-        self._loaded: OrderedDict[int, OnnxGraph] = OrderedDict()  # the least recently used first
+        self._loaded: dict[int, OnnxGraph] = {}
+        self._used = [0.0] * len(self._graphs)  # when each was asked for, for the last time
         self._load_ms = [trunk_ms_per_mb * size for size in memory.tails]
         self._lock = threading.Lock()
 
@@ -31,7 +31,7 @@ class Tails:
     def loaded(self) -> tuple[int, ...]:
         """Indices of the widths whose tails are in memory, the least recently used first."""
         with self._lock:
-            return tuple(self._loaded)
+            return tuple(sorted(self._loaded, key=self._used.__getitem__))
 
     def load_all(self) -> None:
         """Load every tail. Raises ArtifactError for one that this ONNX Runtime cannot load."""
@@ -43,6 +43,10 @@ class Tails:
 
         Raises ArtifactError for a tail that this ONNX Runtime cannot load.
         """
+        self._used[index] = perf_counter()
+        graph = self._loaded.get(index)
+        if graph is not None and memory_mb is None:
+            return graph  # nothing changes, so that no lock is needed
         with self._lock:
             graph = self._loaded.get(index)
             if memory_mb is not None:
@@ -52,8 +56,6 @@ class Tails:
                 file = self._artifact.file(self._graphs[index])
                 graph = self._loaded[index] = OnnxGraph(self._graphs[index], file, self._threads)
                 self._load_ms[index] = (perf_counter() - start) * 1000
-            else:
-                self._loaded.move_to_end(index)
             return graph
 
     def load_ms(self, index: int) -> float:
@@ -63,10 +65,10 @@ class Tails:
     def _make_room(self, index: int, memory_mb: float) -> None:
         others = [other for other in self._loaded if other != index]
         room = memory_mb - self._memory.trunk - self._memory.tails[index]
-        taken = sum(self._memory.tails[other] for other in others)
+        taken = sum([self._memory.tails[other] for other in others])
         if taken <= room:
             return
-        for other in others:
+        for other in sorted(others, key=self._used.__getitem__):  # the least recently used first
             if taken <= room:
                 break
             del self._loaded[other]

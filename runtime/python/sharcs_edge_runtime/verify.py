@@ -20,7 +20,7 @@ import numpy as np
 from sharcs_edge_runtime.errors import ParityError, SharcsEdgeError
 from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.manifest import Tolerance
-from sharcs_edge_runtime.policy import choose_route
+from sharcs_edge_runtime.policy import all_finite, choose_route
 from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tasks import decide, same_answers
 from sharcs_edge_runtime.tokenization import Text, TokenBatch
@@ -138,14 +138,14 @@ def verify(source: Session | str | os.PathLike[str]) -> VerifyReport:
 
 def _run(session: Session, batches: Iterable[TokenBatch]) -> _Outputs:
     """Every width of every batch, rows concatenated."""
-    bias, last = np.zeros(len(session.widths), dtype=np.float32), len(session.widths) - 1
+    bias, last = (0.0,) * len(session.widths), len(session.widths) - 1
     logits, router_logits, routes = [], [], []
     for tokens in batches:
         hidden, scores = session.run_trunk(tokens)
         logits.append([session.run_tail(width, hidden, tokens.attention_mask) for width in session.widths])
         router_logits.append(scores)
         # -1 agrees with no route: scores that are not finite are a disagreement here, not the end of the check
-        routes += [choose_route(row, bias, 0, last)[0] if np.isfinite(row).all() else -1 for row in scores]
+        routes += [choose_route(row, bias, 0, last)[0] if all_finite(row) else -1 for row in scores.tolist()]
     return _Outputs(np.concatenate(logits, axis=1), np.concatenate(router_logits), np.array(routes, dtype=np.int64))
 
 
