@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ _ROOT = Path("/sys/fs/cgroup")
 _DUTY_CYCLE = """
 import os, signal, sys, time
 pid, share, period = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 try:
     while os.getppid() == pid:
         time.sleep(period * share)
@@ -93,24 +93,24 @@ def _home_of(group: Path) -> Path:
 @contextmanager
 def _duty_cycle(share: float) -> Iterator[None]:
     arguments = [str(os.getpid()), str(share), str(PERIOD_MS / 1000)]
-    with _helper(_DUTY_CYCLE, arguments, signal.SIGINT):
+    with _helper(_DUTY_CYCLE, arguments):
         yield
 
 
 @contextmanager
 def hog(core: int) -> Iterator[None]:
     """Keeps a busy process of the same priority on a processor while the block runs."""
-    with _helper(_BUSY, [str(os.getpid())], signal.SIGTERM) as process:
+    with _helper(_BUSY, [str(os.getpid())]) as process:
         os.sched_setaffinity(process.pid, {core})
         yield
 
 
 @contextmanager
-def _helper(code: str, arguments: list[str], end: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
+def _helper(code: str, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process that ends with the block, or by itself if this process dies."""
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:
-        process.send_signal(end)
+        process.terminate()  # not SIGINT, which a background job's children ignore
         process.wait()
