@@ -57,6 +57,8 @@ SWITCHES = (
     "width_dims=all importance=units",
     "width_dims=all input_reduction=learned",
     "token_keep=0.8",
+    "imitation=0",
+    "imitation=1",
     "hidden_weight=1",
     "hardness=confidence",
     "hardness=entropy",

@@ -50,6 +50,8 @@ class TrainOptions:
             at or above it.
         max_drop: ``distill`` only: the router's offsets are set so that routing loses at most this much accuracy
             against the full width on dev.
+        imitation: ``distill`` only: the share of a narrow width's loss that is its distance from the full width's
+            answer; the rest is its loss on the labels.
         hidden_weight: ``distill`` only: weight of the distance between a narrow width's hidden states and the full
             width's; 0 leaves it out. It lowered the accuracy of every width (docs/method.md), hence the default.
         regression_tolerance: an error of this fraction of the labels' standard deviation counts as none where samples
@@ -77,6 +79,7 @@ class TrainOptions:
     label_window: int = 3
     easy_threshold: float = 0.7
     max_drop: float = 0.005
+    imitation: float = 0.5
     hidden_weight: float = 0.0
     regression_tolerance: float = 0.1
     precision: Precision = "fp32"
@@ -93,6 +96,8 @@ class TrainOptions:
         for name in ("hidden_weight", "regression_tolerance"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} is {getattr(self, name):g}; expected 0 or more")
+        if not 0.0 <= self.imitation <= 1.0:
+            raise UsageError(f"imitation is {self.imitation:g}; expected from 0 to 1")
         if self.hardness_decay is not None and not 0.0 <= self.hardness_decay < 1.0:
             raise UsageError(f"hardness_decay is {self.hardness_decay:g}; expected from 0 to less than 1")
         if self.recipe == "sharcs" and self.hardness == "gain":

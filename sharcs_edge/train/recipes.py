@@ -138,8 +138,9 @@ class DistillRecipe:
         for index, student in zip(narrow, students, strict=True):
             ease = _ease(self.options.hardness or "gain", self.task, student.logits, full.logits, labels)
             self.history.record(samples, index, ease.cpu().numpy())
+            share = self.options.imitation
             imitation = self.task.imitation(student.logits, full.logits)
-            loss = loss + 0.5 * (self.task.loss(student.logits, labels) + imitation)
+            loss = loss + (1 - share) * self.task.loss(student.logits, labels) + share * imitation
             if self.options.hidden_weight > 0:
                 mask: Tensor | None = part["inputs"].get("attention_mask")
                 loss = loss + self.options.hidden_weight * _hidden_distance(student, full, mask)
