@@ -28,6 +28,7 @@ from pathlib import Path
 from statistics import fmean
 
 from benchmarks.pressure.machine import hog, one_core, quota
+from benchmarks.pressure.turns import turns
 from sharcs_edge.assets import DEMO
 from sharcs_edge.data import Columns, Split, read_examples
 from sharcs_edge.errors import SharcsEdgeError, UsageError
@@ -130,18 +131,7 @@ def run_phase(
 def swings(full: Sequence[bool]) -> int:
     """How often the share of inputs at the full width, over `WINDOW` of them, turned around by more than `SWING`."""
     starts = range(0, len(full) - WINDOW + 1, STEP)
-    series = [sum(full[start : start + WINDOW]) / WINDOW for start in starts]
-    turns, direction = 0, 0
-    low = high = series[0] if series else 0.0
-    for value in series:
-        low, high = min(low, value), max(high, value)
-        if direction >= 0 and high - value > SWING:
-            turns += direction > 0
-            direction, low, high = -1, value, value
-        elif direction <= 0 and value - low > SWING:
-            turns += direction < 0
-            direction, low, high = 1, value, value
-    return turns
+    return turns((sum(full[start : start + WINDOW]) / WINDOW for start in starts), SWING)
 
 
 def run(artifact: Path, texts: Sequence[Text], budget: Budget, args: argparse.Namespace, core: int) -> list[Row]:

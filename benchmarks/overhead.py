@@ -89,8 +89,9 @@ class Apart:
         """While it lasts, all sessions of this process are watched."""
         originals = [(OnnxGraph, "run"), (TextEncoder, "encode"), (TextEncoder, "batch")]
         before = [getattr(owner, name) for owner, name in originals]
-        OnnxGraph.run = self._timed(lambda graph, feeds: self._outputs(graph, feeds))  # type: ignore[method-assign]
-        for (owner, name), function in zip(originals[1:], before[1:], strict=True):
+        # A function of the class gets the graph as its first argument; a bound method would not.
+        watched = [lambda graph, feeds: self._outputs(graph, feeds), *before[1:]]
+        for (owner, name), function in zip(originals, watched, strict=True):
             setattr(owner, name, self._timed(function))
         try:
             yield

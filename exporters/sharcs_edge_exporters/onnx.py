@@ -161,7 +161,7 @@ def _attention(
 ) -> Any:
     """Query (batch, heads, queries, size), key and value (batch, heads, tokens, size), additive mask."""
     if attn_mask is None or is_causal or scale is not None or enable_gqa:
-        raise NotImplementedError("attention other than softmax(QK/sqrt(size) + mask)V")
+        raise ValueError("only attention of the form softmax(QK/sqrt(size) + mask)V can be written")
     # By default the transposed key is reshaped through 9 operators that compute shapes.
     scaled = op.Mul(query, op.Constant(value_float=1 / math.sqrt(query.shape[-1])))
     scores = op.MatMul(scaled, op.Transpose(key, perm=[0, 1, 3, 2]))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharcs_edge.calibrate.collect import Outputs
+from sharcs_edge.calibrate.front import divide
 from sharcs_edge.errors import DataError, UsageError
 from sharcs_edge.routing.answers import DEFAULT_TOLERANCE, Floats, agreement_confidence, answer_confidence, quality
 from sharcs_edge.routing.policy import Policy, Signals, decide
@@ -56,7 +57,8 @@ class Case:
         agreement: (widths, samples) in [0, 1], with the full width's answer: whether it is the same label or the same
             set of labels; for regression the quality that the value has if the full width's is true.
         quality: (widths, samples) in [0, 1]: what the promise is about; by the labels, or the agreement itself.
-        value_scale: standard deviation of the values of a regression: of the labels, or of the full width's answers.
+        value_scale: standard deviation of the values of a regression: of the labels, or of the full width's answers; of
+            the samples to choose by alone, since the policies depend on it.
     """
 
     task: TaskName
@@ -78,9 +80,10 @@ class Case:
         logits = outputs.logits.astype(np.float64)  # as runtimes compute confidence
         scale = None
         if task == "regression":
-            scale = float(np.std(logits[-1, :, 0] if truth is None else truth, dtype=np.float64))
+            values = logits[-1, :, 0] if truth is None else truth
+            scale = float(np.std(values[divide(len(values))[0]], dtype=np.float64))
             if scale == 0:
-                raise DataError("all values of the calibration texts are the same; give texts of different ones")
+                raise DataError("the calibration texts have too few different values; give more texts")
         own = answer_confidence(task, logits)
         confidence = agreement_confidence(logits[..., 0], scale or 1.0) if own is None else own
         signals = Signals(outputs.router_logits, confidence, own is not None, outputs.trunk_macs, outputs.tail_macs)

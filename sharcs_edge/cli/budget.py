@@ -59,7 +59,7 @@ def takes_budget(command: Callable[..., Result]) -> Callable[..., Result]:
             kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
             parameters.append(inspect.Parameter(name, kind, default=None, annotation=annotation))
     # typer reads both: the order from the signature, the types from the annotations.
-    with_budget.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_budget.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it, no type has it
     with_budget.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_budget
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.pressure.turns import turns
 from sharcs_edge_runtime.controller import DEBT_LIMIT, SPAN, Controller
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "controller_v1.json"
@@ -115,20 +116,6 @@ def simulate(target: float, phases: list[tuple[int, float, Machine]], seed: int 
     return run
 
 
-def reversals(series: list[float], size: float = 0.1) -> int:
-    """How often a series turned around after it had moved by more than `size`, and moved back by as much."""
-    turns, direction, low, high = 0, 0, series[0], series[0]
-    for value in series:
-        low, high = min(low, value), max(high, value)
-        if direction >= 0 and high - value > size:
-            turns += direction > 0
-            direction, low, high = -1, value, value
-        elif direction <= 0 and value - low > size:
-            turns += direction < 0
-            direction, low, high = 1, value, value
-    return turns
-
-
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("target", [1.5, 1.8, 2.4])
 @pytest.mark.parametrize("scenario", ["stationary", "turns hard", "hog"])
@@ -141,7 +128,7 @@ def test_the_mean_is_held_within_5_percent_over_1000_inputs(scenario: str, targe
     run = simulate(target, [(1000, 1.0, quiet), second[scenario], (1000, 1.0, quiet)], seed)
     for first in (0, 1000, 2000):
         assert abs(run.error(first, first + 1000, target)) <= 0.05
-        assert reversals(run.shares(first, first + 1000, 400)) <= 1
+        assert turns(run.shares(first, first + 1000, 400), 0.1) <= 1
 
 
 @pytest.mark.parametrize("seed", range(3))

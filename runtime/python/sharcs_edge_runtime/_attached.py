@@ -6,8 +6,9 @@ Encoding, canonical form and refusals are those of the manifest.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -26,10 +27,15 @@ BINDING: Final[Mapping[str, Reader]] = {
 _Kind = TypeVar("_Kind", bound="Attached")
 
 
-class Attached:
-    """Base of the frozen dataclasses that such a file is read into.
+@dataclass(frozen=True)
+class Attached(ABC):
+    """What such a file is read into.
 
     A subclass names its file, its schema version and the command that writes it, and says what it refuses.
+
+    Attributes:
+        manifest_sha256: of the artifact's `manifest.json`, as hex digits.
+        created: date and time, ISO 8601.
     """
 
     _NAME: ClassVar[str]
@@ -37,21 +43,23 @@ class Attached:
     _COMMAND: ClassVar[str]
     _CURE: ClassVar[str]
 
+    schema_version: int
     manifest_sha256: str
+    created: str
 
     @classmethod
+    @abstractmethod
     def _readers(cls) -> Mapping[str, Reader]:
         """Of every field."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def _inconsistencies(cls, sound: Mapping[str, Any]) -> Iterable[str]:
         """Every broken rule between the fields that could be read, as ``<what> @ <JSON path>``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _misfits(self, manifest: Manifest) -> Iterable[str]:
         """What does not suit the artifact, whose manifest the hash has identified."""
-        raise NotImplementedError
 
     @classmethod
     def parse(cls: type[_Kind], data: bytes, source: str | None = None) -> _Kind:
@@ -103,7 +111,7 @@ class Attached:
         return file
 
     def _dump(self) -> bytes:
-        plain: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        plain: dict[str, Any] = asdict(self)
         if "tools" in plain:
             plain["tools"] = dict(sorted(plain["tools"].items()))
         try:

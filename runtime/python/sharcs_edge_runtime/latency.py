@@ -49,8 +49,6 @@ class LatencyTable(Attached):
     """`latency.json`: how long each graph takes on one device.
 
     Attributes:
-        manifest_sha256: of the artifact's `manifest.json`, as hex digits.
-        created: date and time, ISO 8601.
         device, runtime: as in a profile record (`fingerprint.read_device`, `fingerprint.read_runtime`).
         threads: that computed one prediction.
         verdict: whether the machine was quiet: "stable", "noisy" or "throttled".
@@ -65,9 +63,6 @@ class LatencyTable(Attached):
     _COMMAND: ClassVar[str] = "profile"
     _CURE: ClassVar[str] = "run `sharcs-edge profile --save` again, or delete the file"
 
-    schema_version: int
-    manifest_sha256: str
-    created: str
     device: Mapping[str, Any]
     runtime: Mapping[str, Any]
     threads: int

@@ -84,8 +84,6 @@ class OperatingPoints(Attached):
     than `max_drop` against the full width, on texts like them.
 
     Attributes:
-        manifest_sha256: of the artifact's `manifest.json`, as hex digits.
-        created: date and time, ISO 8601.
         tools: versions that made it, by name.
         against: what a lost answer is: a worse one by the labels, or one that differs from the full width's.
         samples: calibration texts; `tested`: those of them that the tests used.
@@ -101,9 +99,6 @@ class OperatingPoints(Attached):
     _COMMAND: ClassVar[str] = "calibrate"
     _CURE: ClassVar[str] = "run `sharcs-edge calibrate` again, or delete the file to route without it"
 
-    schema_version: int
-    manifest_sha256: str
-    created: str
     tools: Mapping[str, str]
     against: Literal["labels", "full"]
     samples: int
