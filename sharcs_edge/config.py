@@ -23,7 +23,8 @@ ROUTER_HIDDEN_SIZE = 1024  # as published (METHOD: Linear(D, 1024) -> ReLU -> Li
 @dataclass(frozen=True)
 class LayerSlice:
     """The leading block of one layer's tensors: ``heads`` attention heads (their size never changes), ``hidden``
-    dimensions of the residual stream, ``intermediate`` FFN neurons; ``norm`` is the index of its LayerNorms."""
+    dimensions of the residual stream, ``intermediate`` FFN neurons; ``norm`` is the index of its LayerNorms in
+    the layer."""
 
     norm: int
     heads: int
@@ -66,6 +67,8 @@ class SharcsConfig:
             attended to most, and always the first. 1 keeps all. The full width never drops tokens.
         entry_norm: with ``all``, which tails start with a width-private LayerNorm: the ``narrow`` ones, so that
             the full width stays exactly the original encoder, or ``every`` one, as published.
+        own_layers: widths up to this one have tail layers of their own, which begin as the leading blocks of the shared
+            ones; 0: none has. They add their share of the tail to the model's size.
         narrow_dropout: whether narrow blocks drop out in training, as the full ones do.
         router_hidden_size: units of the router's hidden layer.
 
@@ -81,6 +84,7 @@ class SharcsConfig:
     input_reduction: InputReduction = "leading"
     token_keep: float = 1.0
     entry_norm: EntryNorm = "narrow"
+    own_layers: float = 0.1
     narrow_dropout: bool = False
     router_hidden_size: int = ROUTER_HIDDEN_SIZE
 
@@ -106,6 +110,11 @@ class SharcsConfig:
             )
         if not 0.1 <= self.token_keep <= 1.0:
             raise UsageError(f"token_keep is {self.token_keep:g}; expected a share from 0.1 to 1")
+        if not 0.0 <= self.own_layers < 1.0:
+            raise UsageError(
+                f"own_layers is {self.own_layers:g}; expected a width from 0 (none) to less than 1: the full "
+                "width's layers are the shared ones"
+            )
         if self.router_hidden_size < 1:
             raise UsageError(f"router_hidden_size is {self.router_hidden_size}; expected 1 or more")
 
@@ -116,6 +125,7 @@ class SharcsConfig:
             WidthError: two widths round to the same number of heads, or do not divide the residual stream evenly.
         """
         slices = []
+        own = sum(map(self.has_own_layers, self.widths))
         for index, width in enumerate(self.widths):
             narrow_hidden = max(1, round(width * heads)) * (hidden // heads) if self.width_dims == "all" else hidden
             if self.input_reduction == "learned" and hidden % narrow_hidden:
@@ -124,7 +134,7 @@ class SharcsConfig:
                     "input_reduction learned use widths such as 1/4 or 1/2"
                 )
             blocks = [
-                LayerSlice(index, kept, narrow_hidden, max(1, round(intermediate * kept / heads)))
+                LayerSlice(max(0, index - own), kept, narrow_hidden, max(1, round(intermediate * kept / heads)))
                 for kept in self._heads_by_layer(width, heads, layers - self.trunk_layers)
             ]
             slices.append(WidthSlice(index, width, narrow_hidden, tuple(blocks)))
@@ -148,6 +158,10 @@ class SharcsConfig:
             return [max(1, round(width * heads))] * tail_layers
         rising = [0.5 + layer / (tail_layers - 1) for layer in range(tail_layers)]
         return [min(heads, max(1, round(width * heads * factor))) for factor in rising]
+
+    def has_own_layers(self, width: float) -> bool:
+        """Whether the tail of ``width`` shares no layer with the others."""
+        return width <= self.own_layers + WIDTH_TOLERANCE
 
     def index_of(self, width: float) -> int:
         """Position of ``width`` in ``widths``. Raises WidthError naming the widths that are there."""

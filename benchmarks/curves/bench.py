@@ -46,7 +46,7 @@ from sharcs_edge.train.tasks import Task, make_task
 from sharcs_edge_runtime.artifact import write_file_atomically
 
 # Plain fine-tuning is a nested model of one width, whose router nobody asks: one unit, so that it costs nothing.
-PLAIN = SharcsConfig(widths=(1.0,), trunk_layers=0, narrow_head="shared", router_hidden_size=1)
+PLAIN = SharcsConfig(widths=(1.0,), trunk_layers=0, narrow_head="shared", own_layers=0.0, router_hidden_size=1)
 # What a benchmark without arguments does: something small and real.
 SMALL = ("--max-train-samples", "96", "--max-eval-samples", "200", "--epochs", "1")
 # What a training without a recipe reads.

@@ -38,6 +38,7 @@ PUBLISHED_PLAN = SharcsConfig(
     width_dims="all",
     entry_norm="every",
     narrow_head="shared",
+    own_layers=0.0,
     narrow_dropout=True,
 )
 _HARDNESS_OPTIONS = ("hardness", "hardness_decay", "regression_tolerance")

@@ -36,7 +36,7 @@ class OneWidth(Answerer):
 
 def narrow_models(bench: Bench) -> list[Splits]:
     """Of each narrow width of our plan, ascending."""
-    plan = replace(bench.plan, router_hidden_size=1)
+    plan = replace(bench.plan, own_layers=0.0, router_hidden_size=1)
     return [
         trained(
             bench,

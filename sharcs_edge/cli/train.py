@@ -251,6 +251,7 @@ def _plan(
         width_dims=width_dims or ("all" if published else "inner"),
         entry_norm="every" if slices_all else "narrow",
         narrow_head="shared" if published else SharcsConfig.narrow_head,
+        own_layers=0.0 if published else SharcsConfig.own_layers,
         narrow_dropout=published or SharcsConfig.narrow_dropout,
     )
 

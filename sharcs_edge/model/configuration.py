@@ -77,6 +77,7 @@ class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  #
     input_reduction: str = "leading"
     token_keep: float = 1.0
     entry_norm: str = "narrow"
+    own_layers: float = 0.0
     narrow_dropout: bool = True
     router_hidden_size: int = 1024
 
@@ -100,7 +101,7 @@ class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  #
         """The block of every trunk layer: all tensors. A module that tail layers run, too, has LayerNorms for every
         width, the full one's last."""
         shared = set(self.modules[self.trunk_layers :])
-        last = len(self.slices) - 1
+        last = self.slices[-1].layers[-1].norm
         return tuple(
             replace(self.full_block, norm=last if module in shared else 0)
             for module in self.modules[: self.trunk_layers]
@@ -176,6 +177,10 @@ class SharcsEncoderConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  #
     def has_own_head(self, width: WidthSlice) -> bool:
         """Narrow widths only: the full one keeps the head of the original encoder."""
         return self.narrow_head == "own" and width.width < 1.0
+
+    def has_own_layers(self, width: WidthSlice) -> bool:
+        """Whether its tail shares no layer with the other widths'."""
+        return self.sharcs.has_own_layers(width.width)
 
     def has_entry_norm(self, width: WidthSlice) -> bool:
         """Not with ``norm_first``: there every layer normalises what it reads, by LayerNorms of each width."""

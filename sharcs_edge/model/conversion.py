@@ -38,6 +38,7 @@ def from_hugging_face(model: PreTrainedModel, plan: SharcsConfig) -> SharcsForSe
         value = source[link.theirs].chunk(link.parts)[link.index]
         # A narrow LayerNorm starts as the leading part of the full one.
         target[link.ours].copy_(value[: target[link.ours].shape[0]] if value.dim() == 1 else value)
+    nested.copy_own_layers()
     return nested
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -61,6 +62,9 @@ class SharcsForSequenceClassification(PreTrainedModel):
         self.main_input_name = "pixel_values" if config.reads_images else "input_ids"
         self.contexts = AttentionContexts(config, config.num_heads)
         self.layers = nn.ModuleList(self._layer(module) for module in sorted(set(config.modules)))
+        self.own_layers = nn.ModuleList(
+            self._own_layers(width) for width in self.slices if config.has_own_layers(width)
+        )
         tail_sizes = [width.hidden for width in self.slices]
         self.entries = nn.ModuleList(
             LearnedEntry(config.hidden_size, size)
@@ -86,12 +90,44 @@ class SharcsForSequenceClassification(PreTrainedModel):
         """The module that one or more layers run, with LayerNorms for every width if one of them is in the tails."""
         config = self.config
         in_tails = module in config.modules[config.trunk_layers :]
+        sharing = [width.hidden for width in self.slices if not config.has_own_layers(width)]
         return EncoderLayer(
             config,
             config.full_block,
-            norm_sizes=[width.hidden for width in self.slices] if in_tails else [config.hidden_size],
-            attention_norm=config.first_attention_norm or module != config.modules[0],
+            norm_sizes=sharing if in_tails else [config.hidden_size],
+            attention_norm=self._has_attention_norm(module),
         )
+
+    def _own_layers(self, width: WidthSlice) -> nn.ModuleDict:
+        """The layers of a tail that shares none, by the module of which each is a leading block."""
+        own: dict[str, nn.Module] = {}
+        for module, blocks in self._tail_blocks(width).items():
+            largest = max(blocks, key=lambda block: block.heads)
+            own[str(module)] = EncoderLayer(self.config, largest, [width.hidden], self._has_attention_norm(module))
+        return nn.ModuleDict(own)
+
+    def _tail_blocks(self, width: WidthSlice) -> dict[int, list[LayerSlice]]:
+        """The blocks that a tail runs, by module."""
+        found: dict[int, list[LayerSlice]] = {}
+        for module, block in zip(self.layer_modules[self.config.trunk_layers :], width.layers, strict=False):
+            found.setdefault(module, []).append(block)
+        return found
+
+    def _has_attention_norm(self, module: int) -> bool:
+        return self.config.first_attention_norm or module != self.layer_modules[0]
+
+    @torch.no_grad()
+    def copy_own_layers(self) -> None:
+        """Layers of narrow widths' own become the leading blocks of the shared ones, as they are now."""
+        for own_layers in self.own_layers:
+            assert isinstance(own_layers, nn.ModuleDict)
+            for module, own in own_layers.items():
+                shared = self.layers[int(module)]
+                assert isinstance(shared, EncoderLayer)
+                full_norm = f"_norms.{len(shared.output_norms) - 1}."
+                for name, parameter in own.named_parameters():
+                    full = shared.get_parameter(name.replace("_norms.0.", full_norm))
+                    parameter.copy_(full[tuple(slice(size) for size in parameter.shape)])
 
     def width_slice(self, width: float) -> WidthSlice:
         """Raises WidthError naming the widths that are there."""
@@ -105,16 +141,23 @@ class SharcsForSequenceClassification(PreTrainedModel):
 
     def trunk_steps(self) -> list[Step]:
         """Every trunk layer with its block and its kind of attention."""
-        return self._steps(0, self.trunk_blocks)
+        return self._steps(self.layers, 0, self.trunk_blocks)
 
     def tail_steps(self, width: WidthSlice) -> list[Step]:
         """Every tail layer with its block and its kind of attention."""
-        return self._steps(self.config.trunk_layers, width.layers)
+        layers: Mapping[int, nn.Module] | nn.ModuleList = self.layers
+        if self.config.has_own_layers(width):
+            own = self.own_layers[width.index]
+            assert isinstance(own, nn.ModuleDict)
+            layers = {int(module): layer for module, layer in own.items()}
+        return self._steps(layers, self.config.trunk_layers, width.layers)
 
-    def _steps(self, start: int, blocks: Sequence[LayerSlice]) -> list[Step]:
+    def _steps(
+        self, layers: Mapping[int, nn.Module] | nn.ModuleList, start: int, blocks: Sequence[LayerSlice]
+    ) -> list[Step]:
         end = start + len(blocks)
-        layers = [self.layers[module] for module in self.layer_modules[start:end]]
-        return list(zip(layers, blocks, self.attention_kinds[start:end], strict=True))
+        chosen = [layers[module] for module in self.layer_modules[start:end]]
+        return list(zip(chosen, blocks, self.attention_kinds[start:end], strict=True))
 
     def trunk(
         self,

@@ -36,7 +36,7 @@ class SelfAttention(nn.Module):
     def __init__(self, config: SharcsEncoderConfig, block: LayerSlice) -> None:
         super().__init__()
         self.head_size = config.head_size
-        self.heads = block.heads
+        self.full_heads = config.num_heads
         self.dropout = config.attention_dropout
         self.narrow_dropout = config.narrow_dropout
         size = block.heads * config.head_size
@@ -75,7 +75,7 @@ class SelfAttention(nn.Module):
         key, value = heads(self.key, x), heads(self.value, x)
         query, key = context.rotate(query, key, first_token_only)
         bias = context.bias_of(block.heads, first_token_only)
-        drops_out = self.training and (self.narrow_dropout or block.heads == self.heads)
+        drops_out = self.training and (self.narrow_dropout or block.heads == self.full_heads)
         dropout = self.dropout if drops_out else 0.0
         received = None
         if query_weights is None:
@@ -90,7 +90,7 @@ class SelfAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """A transformer layer; each width owns its two LayerNorms, all other weights are shared.
+    """A transformer layer; each width that runs it owns its two LayerNorms, all other weights are shared.
 
     Args:
         block: the largest one that it will run.
@@ -146,5 +146,5 @@ class EncoderLayer(nn.Module):
         return sliced_linear(self.down, inner, block.hidden, block.intermediate)
 
     def _dropped_out(self, x: Tensor, block: LayerSlice) -> Tensor:
-        dropped: Tensor = self.dropout(x) if self.narrow_dropout or block.heads == self.attention.heads else x
+        dropped: Tensor = self.dropout(x) if self.narrow_dropout or block.heads == self.attention.full_heads else x
         return dropped

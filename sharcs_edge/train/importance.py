@@ -89,7 +89,8 @@ def measure_importance(
 @torch.no_grad()
 def reorder(model: SharcsForSequenceClassification, importance: Importance, residual: bool = False) -> None:
     """Sorts heads and neurons of every layer module, most important first, and the residual dimensions if asked to.
-    Where layers share a bias per head, all get one order of heads."""
+    Where layers share a bias per head, all get one order of heads. Layers of narrow widths' own begin anew as the
+    leading blocks."""
     config = model.config
     heads = importance.heads
     if config.tied_heads:
@@ -109,6 +110,7 @@ def reorder(model: SharcsForSequenceClassification, importance: Importance, resi
             for norm in norms[:-1]:
                 for narrow, full in zip(norm.parameters(), norms[-1].parameters(), strict=True):
                     narrow.copy_(full[: len(narrow)])
+    model.copy_own_layers()
 
 
 def _norms_by_width(model: SharcsForSequenceClassification) -> Iterator[nn.ModuleList]:

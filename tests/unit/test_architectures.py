@@ -221,7 +221,9 @@ def test_files_of_both_kinds_round_trip(model_type: str, tmp_path: Any) -> None:
 @given(data=st.data())
 def test_submodels_equal_the_model_at_every_width(model_type: str, data: st.DataObject) -> None:
     fields = data.draw(tiny_fields(model_type))
-    changes: Fields = data.draw(st.sampled_from([{}, {"width_shape": "rising"}, {"token_keep": 0.6}]))
+    changes: Fields = data.draw(
+        st.sampled_from([{}, {"width_shape": "rising"}, {"token_keep": 0.6}, {"own_layers": 0.5}])
+    )
     nested = random_nested(model_type, fields, data.draw(plans(fields, **changes)))
     batch = random_batch(nested.config)
     mask = batch.get("attention_mask")
@@ -302,6 +304,27 @@ def test_narrow_width_is_the_leading_block_alone(model_type: str) -> None:
         first.weight[:, block.hidden :] = 7.0
         assert torch.equal(nested(**batch, width=0.5).logits, before)
         assert not torch.equal(nested(**batch, width=1.0).logits, before)
+
+
+@EVERY
+@pytest.mark.parametrize("width_dims", ["inner", "all"])
+def test_layers_of_a_widths_own_begin_as_the_leading_blocks_and_share_nothing(model_type: str, width_dims: str) -> None:
+    source = random_source(model_type, fixed_fields(model_type))
+    widths: Fields = {"widths": (0.25, 0.5, 1.0), "trunk_layers": 0, "width_dims": width_dims}
+    shared, own = (from_hugging_face(source, SharcsConfig(own_layers=up_to, **widths)) for up_to in (0.0, 0.25))
+    for part in ("router", "narrow_heads", "entries", "entry_norms"):  # not of the source, so random
+        getattr(own, part).load_state_dict(getattr(shared, part).state_dict())
+    shared.eval()
+    own.eval()
+    batch = random_batch(own.config)
+    with torch.no_grad():
+        for width in (0.25, 0.5, 1.0):
+            close(own(**batch, width=width).logits, shared(**batch, width=width).logits)
+    own(**batch, width=0.25).logits.sum().backward()
+    assert all(parameter.grad is None for parameter in own.layers.parameters())
+    own.zero_grad()
+    own(**batch, width=(0.5, 1.0)).logits.sum().backward()
+    assert all(parameter.grad is None for parameter in own.own_layers.parameters())
 
 
 def fixed_fields(model_type: str) -> Fields:

@@ -62,6 +62,9 @@ VARIANTS = [
     {"width_shape": "short", "trunk_layers": 0},
     {"width_dims": "all", "narrow_head": "own", "token_keep": 0.6},
     {"width_shape": "short", "trunk_layers": 0, "narrow_head": "own"},
+    {"own_layers": 0.2},
+    {"own_layers": 0.2, "width_dims": "all", "width_shape": "rising", "trunk_layers": 0},
+    {"own_layers": 0.5, "width_shape": "short", "trunk_layers": 0},
 ]
 
 

@@ -23,7 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def nested(model_type: str, width_dims: str) -> SharcsForSequenceClassification:
+def nested(model_type: str, width_dims: str, **changes: Any) -> SharcsForSequenceClassification:
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         model_type,
@@ -40,7 +40,7 @@ def nested(model_type: str, width_dims: str) -> SharcsForSequenceClassification:
     with torch.no_grad():
         for parameter in source.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    plan = SharcsConfig((1 / 6, 1.0), 1, width_dims=width_dims)  # type: ignore[arg-type]
+    plan = SharcsConfig((1 / 6, 1.0), 1, width_dims=width_dims, **changes)  # type: ignore[arg-type]
     model = from_hugging_face(source, plan)
     model.train(False)
     return model
@@ -87,6 +87,18 @@ def test_the_head_and_the_neurons_that_the_loss_depends_on_come_first() -> None:
     output = layer.attention.output.weight.clone()
     reorder(model, importance)
     torch.testing.assert_close(layer.attention.output.weight[:, :4], output[:, 16:20])
+
+
+def test_layers_of_a_widths_own_follow_the_order() -> None:
+    model = nested("bert", "inner", own_layers=1 / 6)
+    random = Importance(torch.rand(len(model.layers), 6), torch.rand(len(model.layers), 48), torch.rand(24))
+    reorder(model, random)
+    shared: Any
+    for (shared, _, _), (own, block, _) in zip(
+        model.tail_steps(model.slices[1]), model.tail_steps(model.slices[0]), strict=True
+    ):
+        assert torch.equal(own.up.weight, shared.up.weight[: block.intermediate])
+        assert torch.equal(own.attention.output.weight, shared.attention.output.weight[:, : block.heads * 4])
 
 
 def test_measuring_leaves_the_model_alone() -> None:
