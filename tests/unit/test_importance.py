@@ -93,10 +93,10 @@ def test_layers_of_a_widths_own_follow_the_order() -> None:
     model = nested("bert", "inner", own_layers=1 / 6)
     random = Importance(torch.rand(len(model.layers), 6), torch.rand(len(model.layers), 48), torch.rand(24))
     reorder(model, random)
+    narrow, full = (model.tail_steps(width) for width in model.slices)
     shared: Any
-    for (shared, _, _), (own, block, _) in zip(
-        model.tail_steps(model.slices[1]), model.tail_steps(model.slices[0]), strict=True
-    ):
+    own: Any
+    for (shared, _, _), (own, block, _) in zip(full, narrow, strict=True):
         assert torch.equal(own.up.weight, shared.up.weight[: block.intermediate])
         assert torch.equal(own.attention.output.weight, shared.attention.output.weight[:, : block.heads * 4])
 
