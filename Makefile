@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml scripts/hatch_metadata.py $(RUNTIME)/pyproject.toml
 	  echo "$(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable $(RUNTIME) --editable ".[train,export,calibrate,demo,dev]"
+	$(BIN)/python -m pip install --quiet --editable $(RUNTIME) --editable ".[train,export,tflite,calibrate,demo,dev]"
 	@touch $@
 
 # One thread a process: the tests run side by side, and tiny models gain nothing from more.

@@ -30,6 +30,10 @@ from packaging.version import InvalidVersion, Version
 
 from sharcs_edge.errors import DeviceError
 
+EmbeddingType = Literal["float32", "int8", "int4"]
+"""How an artifact stores the word embeddings; quantized ones have a scale per row."""
+Layout = Literal["shared", "separate"]
+"""Whether the graphs of an artifact share one set of weights, or each file holds all of its own."""
 FOLDER_VARIABLE = "SHARCS_EDGE_DEVICES"
 
 
@@ -130,15 +134,27 @@ class BlockedRuntime:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How an exporter quantizes for this target; with ``quantization="none"`` the other fields say nothing."""
+    """How an exporter quantizes for this target.
+
+    With ``quantization="none"`` the fields after it say nothing, but for ``embeddings`` and ``layout``.
+    """
 
     quantization: Literal["none", "int8_dynamic"]
     source: str
     per_channel: bool = False
     weight_type: Literal["int8", "uint8"] = "int8"
-    activation_type: Literal["uint8"] = "uint8"
+    activation_type: Literal["int8", "uint8"] = "uint8"
     reduce_range: bool = False
+    embeddings: EmbeddingType = "float32"
+    layout: Layout = "shared"
     note: str | None = None
+
+    @property
+    def recipe(self) -> str:
+        """What is quantized, for people: ``int8_dynamic with int4 embeddings``, or ``none``."""
+        parts: list[str] = [] if self.quantization == "none" else [self.quantization]
+        parts += [] if self.embeddings == "float32" else [f"{self.embeddings} embeddings"]
+        return " with ".join(parts) or "none"
 
     @property
     def options(self) -> Mapping[str, bool | str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from sharcs_edge.bundle import Bundle, BundleExample, LabelScale
 from sharcs_edge.config import WidthSlice
 from sharcs_edge.errors import ExportError, InputError, ParityError
+from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.manifest import Tolerance
+from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tokenization import Text, TextEncoder, TokenBatch
 from sharcs_edge_runtime.verify import VerifyReport, verify
 
@@ -35,7 +38,7 @@ _INT8_ROUTE_AGREEMENT = 0.9
 
 
 def tolerance_of(recipe: str, golden: Golden, scale: LabelScale | None = None) -> Tolerance:
-    """What an artifact of this quantization recipe must meet on these rows, at export and on every device.
+    """What an artifact of this recipe (`Preset.recipe`) must meet on these rows, at export and on every device.
 
     ``scale``: of a regression, whose answers are judged in standard deviations of its labels.
 
@@ -118,7 +121,10 @@ def check(artifact: Path, what: str) -> VerifyReport:
     Raises:
         ParityError: a limit of the manifest's tolerance is not met; the message names ``what`` and holds the numbers.
     """
-    report = verify(artifact)
+    opened = Artifact.open(artifact)
+    with TemporaryDirectory(prefix=".cache-", dir=artifact) as cache:
+        # LiteRT would leave a cache of packed weights on this machine; ONNX Runtime makes one only where it is told to.
+        report = verify(Session(opened, weight_cache=cache if opened.manifest.backend == "tflite" else None))
     if not report.passed:
         raise ParityError(f"{what} failed parity with torch: {'; '.join(report.failures)}")
     return report

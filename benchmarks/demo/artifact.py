@@ -17,15 +17,21 @@ def demo_artifact(work: Path) -> Path:
 
     Ends the process with the failing command's exit code.
     """
-    bundle, artifact = work / "bundle", work / "artifact"
-    work.mkdir(parents=True, exist_ok=True)
-    if not bundle.exists():
-        _call("train", "--model", DEMO, "--data", DEMO, *_TRAINING, "--output", bundle)
+    bundle, artifact = demo_bundle(work), work / "artifact"
     if not artifact.exists():
         _call("export", bundle, "--target", "x86-64-vnni", "--output", artifact)
     if not (artifact / "operating_points.json").exists():
         _call("calibrate", artifact, "--data", demo_data_folder() / "dev.jsonl.gz", *_PROMISE)
     return artifact
+
+
+def demo_bundle(work: Path, name: str = "bundle", *options: str) -> Path:
+    """The model behind it; or, with further options of `sharcs-edge train`, another one beside it."""
+    bundle = work / name
+    work.mkdir(parents=True, exist_ok=True)
+    if not bundle.exists():
+        _call("train", "--model", DEMO, "--data", DEMO, *_TRAINING, *options, "--output", bundle)
+    return bundle
 
 
 def _call(*arguments: object) -> None:

@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,8 +25,12 @@ from torch.onnx.errors import OnnxExporterError
 from sharcs_edge.device import Preset
 from sharcs_edge.errors import ExportError
 from sharcs_edge_exporters.base import GraphPlan, example_inputs
+from sharcs_edge_exporters.embeddings import quantize_embeddings, saved_bytes
+from sharcs_edge_exporters.join import join_graphs
+from sharcs_edge_exporters.layout import share_codes, share_weights, widest_first
 from sharcs_edge_exporters.quantize import quantize_int8_dynamic, stays_float
-from sharcs_edge_runtime.manifest import Quantization
+from sharcs_edge_exporters.rewrites import rewrite_for_speed
+from sharcs_edge_runtime.manifest import BackendName, Quantization
 from sharcs_edge_runtime.version import __version__
 
 OPSET: Final = 18
@@ -36,7 +41,9 @@ _MAX_BYTES: Final = 2**31 - 2**20  # a protobuf message ends at 2 GiB; the rest 
 class OnnxExporter:
     """One ``.onnx`` file per graph, opset 18 and IR version 8, weights inside."""
 
-    backend: Literal["onnx"] = "onnx"
+    backend: BackendName = "onnx"
+    token_type: Literal["int64", "int32"] = "int64"
+    fixed_lengths = False
 
     def file_name(self, graph: str) -> str:
         """``trunk`` -> ``trunk.onnx``."""
@@ -50,6 +57,7 @@ class OnnxExporter:
                 f"{graph} has {size / 1e9:.1f} GB of float32 weights and an .onnx file holds at most 2 GB; "
                 "export narrower widths or train a smaller encoder"
             )
+        size -= saved_bytes(module, preset.embeddings)
         if preset.quantization == "int8_dynamic":
             for name, part in module.named_modules():
                 if isinstance(part, nn.Linear) and not stays_float(name):
@@ -64,13 +72,32 @@ class OnnxExporter:
     def quantize(
         self, graphs: Sequence[GraphPlan], source: Path, folder: Path, preset: Preset
     ) -> Mapping[str, Quantization]:
-        """Quantizes each graph of ``source`` into ``folder``; see :func:`quantize_int8_dynamic`."""
+        """Quantizes each graph of ``source`` into ``folder``: its linears, then its embeddings."""
+        linears = dict.fromkeys((plan.name for plan in graphs), Quantization("none", 0.0))
+        before = source
+        if preset.quantization != "none":
+            before = folder
+            linears = {
+                plan.name: quantize_int8_dynamic(source / plan.file, folder / plan.file, preset) for plan in graphs
+            }
+            if preset.layout == "shared":
+                share_codes([(source / plan.file, folder / plan.file) for plan in widest_first(graphs)])
         done = {}
         for plan in graphs:
             file = folder / plan.file
-            done[plan.name] = quantize_int8_dynamic(source / plan.file, file, preset)
-            write_model(ir.load(file), file, plan.name)
+            model = ir.load(before / plan.file)
+            tables = {"embeddings": preset.embeddings} if quantize_embeddings(model, preset.embeddings) else {}
+            done[plan.name] = replace(linears[plan.name], options={**linears[plan.name].options, **tables})
+            write_model(model, file, plan.name)
         return done
+
+    def share(self, graphs: Sequence[GraphPlan], folder: Path) -> tuple[str, ...]:
+        """Moves the weights of all graphs to ``weights.bin``, each stored once; see :func:`share_weights`."""
+        return (share_weights(graphs, folder),)
+
+    def join(self, trunk: Path, tail: Path, file: Path) -> None:
+        """One ``.onnx`` file with all weights inside; see :func:`join_graphs`."""
+        write_model(join_graphs(trunk, tail), file, file.stem)
 
     def tools(self) -> Mapping[str, str]:
         """Versions of torch, onnx, onnxscript and onnxruntime."""
@@ -107,6 +134,7 @@ def export_graph(plan: GraphPlan, module: nn.Module) -> ir.Model:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"torch {torch.__version__} cannot write {plan.name} as ONNX: {reason}") from error
     _fix_reshapes(program.model)
+    rewrite_for_speed(program.model)
     _unfuse_residuals(program.model)
     return program.model
 
@@ -162,10 +190,16 @@ def _attention(
     """Query (batch, heads, queries, size), key and value (batch, heads, tokens, size), additive mask."""
     if attn_mask is None or is_causal or scale is not None or enable_gqa:
         raise ValueError("only attention of the form softmax(QK/sqrt(size) + mask)V can be written")
+    factor = op.Constant(value_float=1 / math.sqrt(query.shape[-1]))
+    one_head = query.shape[1] == 1
+    axis: Any = op.Constant(value_ints=[1])
+    if one_head:  # without an axis for heads, the rewrites can drop what splits and joins them
+        query, key, value, attn_mask = (op.Squeeze(tensor, axis) for tensor in (query, key, value, attn_mask))
     # By default the transposed key is reshaped through 9 operators that compute shapes.
-    scaled = op.Mul(query, op.Constant(value_float=1 / math.sqrt(query.shape[-1])))
-    scores = op.MatMul(scaled, op.Transpose(key, perm=[0, 1, 3, 2]))
-    return op.MatMul(op.Softmax(op.Add(scores, attn_mask), axis=-1), value)
+    turned = op.Transpose(key, perm=[0, 2, 1] if one_head else [0, 1, 3, 2])
+    scores = op.MatMul(op.Mul(query, factor), turned)
+    mixed = op.MatMul(op.Softmax(op.Add(scores, attn_mask), axis=-1), value)
+    return op.Unsqueeze(mixed, axis) if one_head else mixed
 
 
 def _gelu(x: Any, approximate: str = "none") -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sharcs_edge.bundle import Bundle, LabelScale
 from sharcs_edge.device import DeviceProfile
+from sharcs_edge.export.vocabulary import TrimmedVocabulary
 from sharcs_edge_runtime.manifest import Graph, Manifest, find_width, format_widths
 from sharcs_edge_runtime.tasks import METRICS, Metric
 
@@ -22,8 +23,13 @@ _STRANGER = {
 """What becomes of a text unlike the training texts."""
 
 
-def model_card(manifest: Manifest, bundle: Bundle, device: DeviceProfile) -> str:
-    """The card in Markdown. It holds no date and no path: equal artifacts get equal cards."""
+def model_card(
+    manifest: Manifest, bundle: Bundle, device: DeviceProfile, vocabulary: TrimmedVocabulary | None = None
+) -> str:
+    """The card in Markdown. It holds no date and no path: equal artifacts get equal cards.
+
+    ``vocabulary``: what the source model's was trimmed to.
+    """
     sections = [
         f"# {manifest.family}",
         _summary(manifest, device, bundle.info.label_scale),
@@ -32,17 +38,20 @@ def model_card(manifest: Manifest, bundle: Bundle, device: DeviceProfile) -> str
         "## Graphs",
         _table(
             ("graph", "bytes", "weights", f"multiply-adds at {_TOKENS} tokens"),
-            (
-                (graph.name, f"{graph.bytes:,}", _weights(graph), f"{graph.macs.count(_TOKENS):,}")
-                for graph in manifest.graphs
-            ),
+            [
+                *(
+                    (graph.name, f"{graph.bytes:,}", _weights(graph), f"{graph.macs.count(_TOKENS):,}")
+                    for graph in manifest.graphs
+                ),
+                *((file.file, f"{file.bytes:,}", "of all graphs", "") for file in manifest.files),
+            ],
         ),
         "## Quality",
         _quality(manifest, bundle.record),
         "## Provenance",
         _provenance(manifest, bundle),
         "## Intended use and limits",
-        _limits(manifest),
+        _limits(manifest, vocabulary),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -91,9 +100,9 @@ def _use(manifest: Manifest, device: DeviceProfile) -> str:
 
 
 def _weights(graph: Graph) -> str:
-    if graph.quantization.recipe == "none":
-        return "float32"
-    return f"{graph.quantization.recipe}, {graph.quantization.matmul_coverage:.0%} of the linears"
+    done = graph.quantization
+    linears = "float32" if done.recipe == "none" else f"{done.recipe}, {done.matmul_coverage:.0%} of the linears"
+    return f"{linears}, {done.options['embeddings']} embeddings" if "embeddings" in done.options else linears
 
 
 def _quality(manifest: Manifest, record: Mapping[str, Any]) -> str:
@@ -142,14 +151,19 @@ def _provenance(manifest: Manifest, bundle: Bundle) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _limits(manifest: Manifest) -> str:
+def _limits(manifest: Manifest, vocabulary: TrimmedVocabulary | None) -> str:
     tolerance = manifest.tolerance
     text = (
         "For texts like those it was trained on; tokens after the first "
         f"{manifest.tokenizer.max_length} are cut off. A text of another language, topic or form gets "
         f"{_STRANGER[manifest.task]} Biases of the source model and of the training data remain."
     )
-    if all(graph.quantization.recipe == "none" for graph in manifest.graphs):
+    if vocabulary is not None:
+        text += (
+            f" Its vocabulary holds {len(vocabulary.kept):,} of the source model's {vocabulary.source_size:,} tokens; "
+            "words beyond it are read in smaller pieces, of which less may be known."
+        )
+    if all(graph.quantization.recipe == "none" and not graph.quantization.options for graph in manifest.graphs):
         return text
     labels = "" if manifest.task == "regression" else f"{tolerance.label_agreement:.0%} equal labels and "
     return (

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from sharcs_edge.device import Preset
 from sharcs_edge.errors import MissingDependencyError, UsageError
-from sharcs_edge_runtime.manifest import Macs, Quantization, TensorSpec
+from sharcs_edge_runtime.manifest import BackendName, Macs, Quantization, TensorSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 ENTRY_POINT_GROUP = "sharcs_edge.exporters"
+_EXTRAS = {"onnx": "export"}  # of other backends the name is that of the extra
 
 
 @dataclass(frozen=True)
 class GraphPlan:
-    """One graph that an artifact will hold: ``trunk``, or the tail of ``width``."""
+    """One graph that an artifact will hold: ``trunk``, or the tail of ``width``.
+
+    ``buckets``: the numbers of tokens that it is written for, ascending; None where one graph takes any number.
+    """
 
     name: str
     role: Literal["trunk", "tail"]
@@ -29,6 +33,7 @@ class GraphPlan:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     macs: Macs
+    buckets: tuple[int, ...] | None = None
 
 
 class Exporter(Protocol):
@@ -38,8 +43,12 @@ class Exporter(Protocol):
     Equal modules must give equal bytes: no times, no paths, no order that depends on the process.
     """
 
-    backend: Literal["onnx"]
+    backend: BackendName
     """The manifest's ``backend``."""
+    token_type: Literal["int64", "int32"]
+    """Of token ids, masks and token types."""
+    fixed_lengths: bool
+    """Whether graphs take the numbers of tokens that they are written for, and no others."""
 
     def file_name(self, graph: str) -> str:
         """The file that will hold a graph; graphs may share one."""
@@ -71,6 +80,22 @@ class Exporter(Protocol):
         """
         ...
 
+    def share(self, graphs: Sequence[GraphPlan], folder: Path) -> tuple[str, ...]:
+        """Stores what the graphs of ``folder``, which were quantized for the layout ``shared``, have in common once.
+
+        Returns:
+            The names of the files that the graphs now need besides their own.
+        """
+        ...
+
+    def join(self, trunk: Path, tail: Path, file: Path) -> None:
+        """Writes trunk and tail as one graph without router, for programs that know nothing of routing.
+
+        Raises:
+            ExportError: the format has no such graphs.
+        """
+        ...
+
     def tools(self) -> Mapping[str, str]:
         """Name and version of the libraries whose output the files are."""
         ...
@@ -92,5 +117,5 @@ def load_exporter(backend: str) -> Exporter:
     except ImportError as error:
         raise MissingDependencyError(
             f"exporting to {backend} needs libraries that are missing or too old ({error}): "
-            'pip install "sharcs-edge[export]"'
+            f'pip install "sharcs-edge[{_EXTRAS.get(backend, backend)}]"'
         ) from error

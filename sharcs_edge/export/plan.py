@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import WidthSlice, check_widths
+from sharcs_edge.data import Columns, read_examples
 from sharcs_edge.device import DeviceProfile, Preset, load_device
 from sharcs_edge.errors import BundleError, UsageError, WidthError
+from sharcs_edge.export.buckets import bundle_lengths, choose_buckets
 from sharcs_edge.export.exporter import Exporter, GraphPlan, load_exporter
+from sharcs_edge.export.options import ExportOptions
+from sharcs_edge.export.vocabulary import TrimmedVocabulary, trim_vocabulary
 from sharcs_edge.parity import GOLDEN_ROWS
 from sharcs_edge_runtime.manifest import TensorSpec, find_width, format_widths, tail_name
 
@@ -21,15 +25,13 @@ if TYPE_CHECKING:
     from sharcs_edge.model.configuration import SharcsEncoderConfig
     from sharcs_edge.model.encoder import SharcsForSequenceClassification
 
-QuantizationRecipe = Literal["none", "int8_dynamic"]
-
 
 @dataclass(frozen=True)
 class ExportPlan:
     """An export that can be carried out.
 
     ``graph_bytes`` estimates the size of each graph in the artifact, in the order of ``graphs``; ``golden_rows`` is how
-    many real inputs the parity check runs.
+    many real inputs the parity check runs. ``vocabulary``: the tokens to keep; None for all.
     """
 
     bundle: Bundle
@@ -40,6 +42,11 @@ class ExportPlan:
     graphs: tuple[GraphPlan, ...]
     graph_bytes: tuple[int, ...]
     golden_rows: int
+    vocabulary: TrimmedVocabulary | None
+
+    @property
+    def buckets(self) -> tuple[int, ...] | None:
+        return self.graphs[0].buckets
 
     @property
     def widths(self) -> tuple[float, ...]:
@@ -48,7 +55,8 @@ class ExportPlan:
     @property
     def estimated_bytes(self) -> int:
         """Graphs and tokenizer; the golden rows and the model card are small beside them."""
-        return sum(self.graph_bytes) + self.bundle.tokenizer_file.stat().st_size
+        tokenizer = self.bundle.tokenizer_file.stat().st_size
+        return sum(self.graph_bytes) + (tokenizer if self.vocabulary is None else len(self.vocabulary.tokenizer))
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
@@ -57,6 +65,10 @@ class ExportPlan:
             "target": self.device.name,
             "backend": self.exporter.backend,
             "quantization": {"recipe": self.preset.quantization, **self.preset.options},
+            "embeddings": self.preset.embeddings,
+            "vocabulary": None if self.vocabulary is None else self.vocabulary.to_dict(),
+            "layout": self.preset.layout,
+            "buckets": None if self.buckets is None else list(self.buckets),
             "widths": list(self.widths),
             "graphs": [
                 {"name": graph.name, "file": graph.file, "width": graph.width, "estimated_bytes": size}
@@ -67,25 +79,16 @@ class ExportPlan:
         }
 
 
-def plan_export(
-    bundle_path: str | Path,
-    *,
-    target: str,
-    widths: Sequence[float] | None = None,
-    backend: str = "onnx",
-    quantization: QuantizationRecipe | None = None,
-) -> ExportPlan:
+def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
     """Checks what is asked for and says what would be written.
-
-    Args:
-        target: name of a device profile, whose preset quantizes unless ``quantization`` says otherwise.
-        widths: some of the bundle's widths; all of them if left out.
 
     Raises:
         BundleError: the bundle cannot be read.
         DeviceError: unknown target, or one without a preset for the backend.
         WidthError: a width that the bundle lacks; the message lists those that it has.
-        UsageError: the bundle reads images, or the backend is unknown; MissingDependencyError: it lacks a library.
+        UsageError: the bundle reads images, its vocabulary cannot be trimmed, or the backend is unknown;
+            MissingDependencyError: it lacks a library.
+        DataError: the texts to trim the vocabulary to cannot be read.
         ExportError: the format cannot hold the graphs.
     """
     bundle = Bundle.open(bundle_path)
@@ -93,19 +96,25 @@ def plan_export(
         raise UsageError(
             f"{bundle.path} reads images, but the device runtime reads text; it can be evaluated, not exported"
         )
-    device = load_device(target)
-    preset = device.preset(backend)
-    if quantization is not None:
-        preset = replace(preset, quantization=quantization)
-    exporter = load_exporter(backend)
+    device = load_device(options.target)
+    preset = options.preset(device)
+    exporter = load_exporter(options.backend)
     import torch  # after the exporter, which says how to install what is missing
 
-    model = _without_data(bundle)
-    config = model.config
-    slices = _choose(bundle, config, widths)
-    graphs = plan_graphs(config, len(bundle.info.labels), slices, exporter)
+    from sharcs_edge.model.encoder import SharcsForSequenceClassification
+
+    config = _read_config(bundle)
+    vocabulary = None if options.trim_vocab is None else _trim(bundle, config, options.trim_vocab, options.columns)
     with torch.device("meta"):
-        sizes = [exporter.estimate(graph.name, make_module(model, graph, slices), preset) for graph in graphs]
+        model = SharcsForSequenceClassification(config)
+    slices = _choose(bundle, config, options.widths)
+    graphs = plan_graphs(config, len(bundle.info.labels), slices, exporter)
+    if exporter.fixed_lengths:
+        longest = min(bundle.info.max_length, config.max_tokens)
+        buckets = choose_buckets(bundle_lengths(bundle, longest), longest)
+        graphs = tuple(replace(graph, buckets=buckets) for graph in graphs)
+    with torch.device("meta"):
+        sizes = [exporter.estimate(graph.name, _stored(model, graph, slices, preset), preset) for graph in graphs]
     return ExportPlan(
         bundle=bundle,
         device=device,
@@ -115,6 +124,7 @@ def plan_export(
         graphs=graphs,
         graph_bytes=tuple(sizes),
         golden_rows=min(GOLDEN_ROWS, len(bundle.examples)),
+        vocabulary=vocabulary,
     )
 
 
@@ -125,7 +135,8 @@ def plan_graphs(
     from sharcs_edge.model.macs import tail_macs, trunk_macs
 
     tokens = ("batch", "tokens")
-    ids, mask, types = (TensorSpec(name, "int64", tokens) for name in ("input_ids", "attention_mask", "token_type_ids"))
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    ids, mask, types = (TensorSpec(name, exporter.token_type, tokens) for name in names)
     hidden = TensorSpec("hidden", "float32", (*tokens, config.hidden_size))
     router_logits = TensorSpec("router_logits", "float32", ("batch", len(slices)))
     logits = TensorSpec("logits", "float32", ("batch", labels))
@@ -150,6 +161,18 @@ def make_module(model: SharcsForSequenceClassification, graph: GraphPlan, slices
     return Tail(model, model.width_slice(graph.width)).eval()
 
 
+def _stored(
+    model: SharcsForSequenceClassification, graph: GraphPlan, slices: Sequence[WidthSlice], preset: Preset
+) -> nn.Module:
+    """What of a graph takes room: in a shared layout, of a narrower tail only what the widest one does not have."""
+    from sharcs_edge.model.submodels import Tail, without_shared
+
+    module = make_module(model, graph, slices)
+    if preset.layout != "shared" or not isinstance(module, Tail) or graph.width in (None, slices[-1].width):
+        return module
+    return module if model.config.sharcs.has_own_layers(graph.width) else without_shared(module)
+
+
 def _choose(bundle: Bundle, config: SharcsEncoderConfig, widths: Sequence[float] | None) -> tuple[WidthSlice, ...]:
     if widths is None:
         return config.slices
@@ -170,16 +193,19 @@ def _choose(bundle: Bundle, config: SharcsEncoderConfig, widths: Sequence[float]
     return tuple(chosen)
 
 
-def _without_data(bundle: Bundle) -> SharcsForSequenceClassification:
-    """The bundle's model with shapes and no weights."""
-    import torch
+def _trim(bundle: Bundle, config: SharcsEncoderConfig, source: str, columns: Columns) -> TrimmedVocabulary:
+    """The vocabulary for the texts of ``source``, which ``config`` has then."""
+    rows = read_examples(source, columns)
+    texts = (text for row in rows for text in (row.text, row.text_pair) if text is not None)
+    vocabulary = trim_vocabulary(bundle.tokenizer_file, texts, config.pad_token_id)
+    vocabulary.trim_config(config)
+    return vocabulary
 
+
+def _read_config(bundle: Bundle) -> SharcsEncoderConfig:
     from sharcs_edge.model.configuration import SharcsEncoderConfig
-    from sharcs_edge.model.encoder import SharcsForSequenceClassification
 
     try:
-        config = SharcsEncoderConfig.from_pretrained(bundle.path)
+        return SharcsEncoderConfig.from_pretrained(bundle.path)
     except (OSError, ValueError, TypeError) as error:
         raise BundleError(f"cannot read {bundle.path / 'config.json'}: {error}; train again") from error
-    with torch.device("meta"):
-        return SharcsForSequenceClassification(config)

@@ -15,7 +15,8 @@ from sharcs_edge.bundle import TOKENIZER_FILE, Bundle
 from sharcs_edge.errors import BundleError, SharcsEdgeError, UsageError
 from sharcs_edge.export.card import CARD_FILE, model_card, public_name
 from sharcs_edge.export.exporter import GraphPlan
-from sharcs_edge.export.plan import ExportPlan, QuantizationRecipe, make_module, plan_export
+from sharcs_edge.export.options import ExportOptions
+from sharcs_edge.export.plan import ExportPlan, make_module, plan_export
 from sharcs_edge.parity import check, golden_rows, tolerance_of
 from sharcs_edge_runtime.artifact import file_reference, file_sha256, staged_folder
 from sharcs_edge_runtime.golden import Golden
@@ -74,11 +75,8 @@ class ExportReport:
 def export_bundle(
     bundle_path: str | Path,
     output: str | Path,
+    options: ExportOptions,
     *,
-    target: str,
-    widths: Sequence[float] | None = None,
-    backend: str = "onnx",
-    quantization: QuantizationRecipe | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -88,7 +86,6 @@ def export_bundle(
     noise; then the files that ship, within the tolerance that the manifest states.
 
     Args:
-        bundle_path: as target, widths, backend and quantization, see :func:`plan_export`.
         output: the artifact's folder.
         overwrite: replaces an artifact that is there, at the very end.
         progress: called with a few words before each step.
@@ -101,7 +98,7 @@ def export_bundle(
         Besides, whatever :func:`plan_export` raises.
     """
     start = perf_counter()
-    plan = plan_export(bundle_path, target=target, widths=widths, backend=backend, quantization=quantization)
+    plan = plan_export(bundle_path, options)
     final = Path(output)
     try:
         _check_output(final, plan.bundle)
@@ -137,50 +134,61 @@ class _Draft:
     tokenizer: Tokenizer
     golden: Golden
 
-    def write(self, folder: Path, quantizations: Mapping[str, Quantization], recipe: str, card: bool) -> Manifest:
-        """The manifest of the files in ``folder``; with ``card``, of a model card too, which is written first."""
+    def ship(self, folder: Path, quantizations: Mapping[str, Quantization], recipe: str) -> Manifest:
+        """Lays the graphs of ``folder`` out as the preset says; writes their manifest and a model card."""
+        plan = self.plan
+        shared = plan.exporter.share(plan.graphs, folder) if plan.preset.layout == "shared" else ()
+        manifest = self.manifest(folder, quantizations, recipe, shared)
+        (folder / CARD_FILE).write_text(
+            model_card(manifest, plan.bundle, plan.device, plan.vocabulary), encoding="utf-8"
+        )
+        manifest = replace(manifest, files=(*manifest.files, file_reference(folder / CARD_FILE)))
+        (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
+        return manifest
+
+    def manifest(
+        self, folder: Path, quantizations: Mapping[str, Quantization], recipe: str, shared: Sequence[str] = ()
+    ) -> Manifest:
+        """The manifest of the graphs in ``folder``; ``shared``: files that they need besides their own."""
         plan, info = self.plan, self.plan.bundle.info
-        manifest = Manifest(
+        return Manifest(
             schema_version=SCHEMA_VERSION,
             family=self.family,
             task=info.task,
             labels=info.labels,
             text_inputs=info.text_inputs,
             backend=plan.exporter.backend,
+            buckets=plan.buckets,
             widths=plan.widths,
             trunk_layers=self.config.trunk_layers,
             num_layers=self.config.num_layers,
             graphs=tuple(_graph(graph, folder, quantizations[graph.name]) for graph in plan.graphs),
             tokenizer=self.tokenizer,
             golden=file_reference(folder / GOLDEN_FILE),
-            files=(),
+            files=tuple(file_reference(folder / name) for name in shared),
             target=plan.device.name,
             tolerance=tolerance_of(recipe, self.golden, info.label_scale),
             tools={"sharcs-edge": __version__, "tokenizers": version("tokenizers"), **plan.exporter.tools()},
         )
-        if card:
-            text = model_card(manifest, plan.bundle, plan.device)
-            (folder / CARD_FILE).write_text(text, encoding="utf-8")
-            manifest = replace(manifest, files=(file_reference(folder / CARD_FILE),))
-        (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
-        return manifest
 
 
 def _build(plan: ExportPlan, folder: Path, say: Progress) -> tuple[Manifest, VerifyReport, VerifyReport | None]:
     """Fills ``folder``; returns the manifest, its parity and that of the float32 graphs if they do not ship."""
     say("loading the bundle")
     model = plan.bundle.load_model()
-    tokenizer = _write_tokenizer(plan.bundle, model.config, folder)
+    if plan.vocabulary is not None:
+        plan.vocabulary.trim(model)
+    tokenizer = _write_tokenizer(plan, model.config, folder)
     say("asking torch for the golden rows")
     encoder = TextEncoder(folder / tokenizer.file, tokenizer, plan.bundle.info.text_inputs)
     golden = golden_rows(plan.bundle, model, encoder, plan.slices)
     (folder / GOLDEN_FILE).write_bytes(golden.to_bytes())
     draft = _Draft(plan, model.config, family_id(plan.bundle), tokenizer, golden)
     as_float = {graph.name: Quantization("none", 0.0) for graph in plan.graphs}
-    recipe = plan.preset.quantization
+    recipe = plan.preset.recipe
     if recipe == "none":
         plan.exporter.export(_modules(plan, model, say), folder)
-        manifest = draft.write(folder, as_float, recipe, card=True)
+        manifest = draft.ship(folder, as_float, recipe)
         say("checking the artifact against torch")
         return manifest, check(folder, "the float32 artifact"), None
     source = folder / "float32"
@@ -188,13 +196,13 @@ def _build(plan: ExportPlan, folder: Path, say: Progress) -> tuple[Manifest, Ver
     plan.exporter.export(_modules(plan, model, say), source)
     for name in (tokenizer.file, GOLDEN_FILE):
         shutil.copyfile(folder / name, source / name)
-    draft.write(source, as_float, "none", card=False)
+    (source / MANIFEST_NAME).write_bytes(draft.manifest(source, as_float, "none").to_json())
     say("checking the float32 graphs against torch")
     float_parity = check(source, "the float32 graphs, before any quantization,")
     say(f"quantizing: {recipe}")
     quantizations = plan.exporter.quantize(plan.graphs, source, folder, plan.preset)
     shutil.rmtree(source)
-    manifest = draft.write(folder, quantizations, recipe, card=True)
+    manifest = draft.ship(folder, quantizations, recipe)
     say("checking the artifact against torch")
     return manifest, check(folder, f"the {recipe} artifact"), float_parity
 
@@ -207,13 +215,17 @@ def _modules(
         yield graph, make_module(model, graph, plan.slices)
 
 
-def _write_tokenizer(bundle: Bundle, config: SharcsEncoderConfig, folder: Path) -> Tokenizer:
-    """Copies ``tokenizer.json`` as it is. BundleError if it cannot be read or has no padding token."""
+def _write_tokenizer(plan: ExportPlan, config: SharcsEncoderConfig, folder: Path) -> Tokenizer:
+    """``tokenizer.json`` as it is, or trimmed. BundleError if it cannot be read or has no padding token."""
     import tokenizers
 
-    shutil.copyfile(bundle.tokenizer_file, folder / TOKENIZER_FILE)
+    bundle, vocabulary, written = plan.bundle, plan.vocabulary, folder / TOKENIZER_FILE
+    if vocabulary is None:
+        shutil.copyfile(bundle.tokenizer_file, written)
+    else:
+        written.write_text(vocabulary.tokenizer, encoding="utf-8")
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(bundle.tokenizer_file))
+        tokenizer = tokenizers.Tokenizer.from_file(str(written))
     except Exception as error:  # the library raises plain Exception
         raise BundleError(f"cannot read {bundle.tokenizer_file}: {error}; train again") from error
     pad_token = None if config.pad_token_id is None else tokenizer.id_to_token(config.pad_token_id)
@@ -222,7 +234,7 @@ def _write_tokenizer(bundle: Bundle, config: SharcsEncoderConfig, folder: Path) 
             f"{bundle.path} has the padding id {config.pad_token_id}, which its tokenizer does not know; train again "
             "from a model whose config.json names the padding token of its tokenizer"
         )
-    file = file_reference(folder / TOKENIZER_FILE)
+    file = file_reference(written)
     return Tokenizer(
         file=file.file,
         sha256=file.sha256,
@@ -231,6 +243,7 @@ def _write_tokenizer(bundle: Bundle, config: SharcsEncoderConfig, folder: Path) 
         pad_id=config.pad_token_id,
         pad_token=pad_token,
         token_types=config.uses_token_types,
+        trimmed_from=None if vocabulary is None else vocabulary.source_size,
     )
 
 

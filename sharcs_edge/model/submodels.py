@@ -76,6 +76,16 @@ class Tail(nn.Module):
         return logits
 
 
+def without_shared(tail: Tail) -> Tail:
+    """``tail``, changed: its linears that are blocks of the full width's are gone."""
+    for shared in (tail.layers, tail.head) if isinstance(tail.head, ClassificationHead) else (tail.layers,):
+        for module in list(shared.modules()):
+            for name, part in list(module.named_children()):
+                if isinstance(part, nn.Linear):
+                    setattr(module, name, nn.Identity())
+    return tail
+
+
 def narrow_linear(linear: nn.Linear, out_features: int, in_features: int, rows: Tensor | None = None) -> nn.Linear:
     """A copy of the leading block of ``linear``, or of the given output ``rows``."""
     chosen = torch.arange(out_features) if rows is None else rows

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sharcs_edge.device import Cores, DeviceProfile, Memory, Peak, Preset
@@ -26,7 +26,7 @@ def render_devices(profiles: Iterable[DeviceProfile]) -> RenderableType:
 
 def render_device(profile: DeviceProfile) -> RenderableType:
     """Everything about one profile, each fact with its source and note."""
-    table = Table("", "fact", "source", show_lines=True)
+    table = Table("", "fact", Column("source", overflow="fold"), show_lines=True)
     for name, fact, source, note in _facts(profile):
         content = Text(fact)
         if note:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sharcs_edge.export import ExportPlan, ExportReport
+from sharcs_edge.export.card import CARD_FILE
 from sharcs_edge.render._table import FigureTable, file_size, percent
 from sharcs_edge.render.verify import render_verify
 
@@ -16,9 +17,14 @@ def render_plan(plan: ExportPlan) -> RenderableType:
     for graph, size in zip(plan.graphs, plan.graph_bytes, strict=True):
         table.add(graph.name, graph.file, file_size(size))
     options = ", ".join(f"{name} {str(value).lower()}" for name, value in plan.preset.options.items())
-    recipe = plan.preset.quantization + (f" ({options})" if options else "")
+    recipe = plan.preset.recipe + (f" ({options})" if options else "")
+    kept = plan.vocabulary
+    words = "" if kept is None else f", {len(kept.kept):,} of {kept.source_size:,} tokens"
     return Group(
-        Text(f"{plan.bundle.path} for {plan.device.name} ({plan.device.title}): {plan.exporter.backend}, {recipe}"),
+        Text(
+            f"{plan.bundle.path} for {plan.device.name} ({plan.device.title}): {plan.exporter.backend}, {recipe}, "
+            f"{plan.preset.layout} weights{words}"
+        ),
         table,
         Text(f"about {file_size(plan.estimated_bytes)} with the tokenizer; checked on {plan.golden_rows} golden rows"),
     )
@@ -31,6 +37,9 @@ def render_export(report: ExportReport) -> RenderableType:
     for graph in (manifest.trunk, *map(manifest.tail, manifest.widths)):
         share = graph.quantization.matmul_coverage if graph.quantization.recipe == "int8_dynamic" else None
         table.add(graph.name, graph.file, file_size(graph.bytes), percent(share))
+    for file in manifest.files:
+        if file.file != CARD_FILE:
+            table.add("all", file.file, file_size(file.bytes), "")
     views = [table, render_verify(report.parity)]
     if report.float_parity is not None:
         largest = max(check.max_abs_diff for check in report.float_parity.widths)

@@ -34,7 +34,7 @@ def _heading(record: Record) -> RenderableType:
         ("artifact", f"{record['artifact']['name']} (for {record['artifact']['target']})"),
         ("machine", f"{device['model']}, {cpu}, {_clock(record)}"),
         ("system", f"{device['os']}, {device['ram_mb']} MB RAM"),
-        ("runtime", f"onnxruntime {runtime['onnxruntime']}, {settings['threads']} thread(s)"),
+        ("runtime", f"{runtime['engine']}, {settings['threads']} thread(s)"),
     ):
         facts.add_row(name, Text(fact))
     return facts

@@ -33,7 +33,7 @@ def render_verify(report: VerifyReport) -> RenderableType:
         widths,
         routes,
         Text(
-            f"{report.rows} golden rows, onnxruntime {report.onnxruntime}; "
+            f"{report.rows} golden rows, {report.engine}; "
             f"the same tokens for {report.tokenization_agreement:.2%} of the texts"
         ),
         Text.assemble(verdict, f" (asked for: {asked})"),

@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.device import Preset
-from sharcs_edge.export import ExportReport, export_bundle, plan_export
+from sharcs_edge.export import ExportOptions, ExportReport, export_bundle, plan_export
 from sharcs_edge.export.exporter import GraphPlan
 from sharcs_edge.model.architectures import ARCHITECTURES
 from sharcs_edge.model.conversion import from_hugging_face
@@ -47,13 +47,14 @@ FILES = {
     "tail_w100.onnx",
     "tokenizer.json",
     "trunk.onnx",
+    "weights.bin",
 }
 
 
 @pytest.fixture(scope="module")
 def quantized(tiny_bundle: TinyBundle, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
     """An int8 artifact of all widths of the BERT bundle."""
-    return export_bundle(tiny_bundle(), tmp_path_factory.mktemp("artifacts") / "int8", target="rpi4")
+    return export_bundle(tiny_bundle(), tmp_path_factory.mktemp("artifacts") / "int8", ExportOptions("rpi4"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -87,7 +88,7 @@ def test_float32_graphs_equal_torch_at_every_shape(
 ) -> None:
     path = tiny_bundle(model_type, width_dims=width_dims, trunk_layers=trunk_layers)
     widths = (1 / 6, 1.0) if model_type == "bert" else (1 / 6,)
-    report = export_bundle(path, tmp_path / "artifact", target="rpi4", widths=widths, quantization="none")
+    report = export_bundle(path, tmp_path / "artifact", ExportOptions("rpi4", widths=widths, quantization="none"))
     assert report.float_parity is None
     assert max(check.max_abs_diff for check in report.parity.widths) < 1e-5
     assert {check.label_agreement for check in report.parity.widths} == {1.0}
@@ -113,7 +114,9 @@ def test_int8_graphs_of_every_architecture_are_quantized_whole(
     model_type: str, tiny_bundle: TinyBundle, tmp_path: Path
 ) -> None:
     # Among 24 rows of a random model three close calls are too many; this seed's answers are clearer.
-    report = export_bundle(tiny_bundle(model_type, seed=1), tmp_path / "artifact", target="rpi4", widths=(0.5, 1.0))
+    report = export_bundle(
+        tiny_bundle(model_type, seed=1), tmp_path / "artifact", ExportOptions("rpi4", widths=(0.5, 1.0))
+    )
     assert report.float_parity is not None and report.float_parity.passed and report.parity.passed
     trunk, *tails = report.manifest.graphs
     assert [tail.quantization.matmul_coverage for tail in tails] == [1.0, 1.0]
@@ -129,13 +132,13 @@ def test_dropped_tokens_keep_their_positions_in_graphs(
     model_type: str, tiny_bundle: TinyBundle, tmp_path: Path
 ) -> None:
     path = tiny_bundle(model_type, trunk_layers=0, token_keep=0.6)
-    report = export_bundle(path, tmp_path / "artifact", target="rpi4", widths=(1 / 6,), quantization="none")
+    report = export_bundle(path, tmp_path / "artifact", ExportOptions("rpi4", widths=(1 / 6,), quantization="none"))
     assert max(check.max_abs_diff for check in report.parity.widths) < 1e-5
 
 
 def test_layers_that_share_weights_write_them_once(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     path = tiny_bundle("albert", sizes=(("num_hidden_layers", 4),), widths=(1.0,), trunk_layers=0)
-    export_bundle(path, tmp_path / "artifact", target="rpi4", quantization="none")
+    export_bundle(path, tmp_path / "artifact", ExportOptions("rpi4", quantization="none"))
     tail = graphs(tmp_path / "artifact")["tail_w100"]
     names = [node.name for node in tail.graph.node if node.op_type == "MatMul"]
     assert len(set(names)) == len(names)
@@ -179,7 +182,7 @@ def test_graphs_of_images_equal_torch(tmp_path: Path) -> None:
 
 def test_the_tanh_form_of_gelu_equals_torch(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     path = tiny_bundle(sizes=(("hidden_act", "gelu_pytorch_tanh"),), widths=(1.0,))
-    report = export_bundle(path, tmp_path / "artifact", target="rpi4", quantization="none")
+    report = export_bundle(path, tmp_path / "artifact", ExportOptions("rpi4", quantization="none"))
     assert max(check.max_abs_diff for check in report.parity.widths) < 1e-5
 
 
@@ -195,6 +198,7 @@ def test_an_int8_artifact_is_complete_and_says_what_was_done(quantized: ExportRe
     assert [graph.quantization.matmul_coverage for graph in manifest.graphs] == [0.75, 1.0, 1.0, 1.0]  # router: float32
     assert dict(manifest.trunk.quantization.options) == {
         "activation_type": "uint8",
+        "embeddings": "int8",
         "per_channel": True,
         "reduce_range": False,
         "weight_type": "int8",
@@ -246,7 +250,8 @@ def test_no_file_tells_where_it_was_made(quantized: ExportReport, tiny_bundle: T
 
 def test_exporting_again_gives_the_same_bytes(quantized: ExportReport, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     code = (
-        f"from sharcs_edge.export import export_bundle; export_bundle({str(tiny_bundle())!r}, 'again', target='rpi4')"
+        "from sharcs_edge.export import ExportOptions, export_bundle; "
+        f"export_bundle({str(tiny_bundle())!r}, 'again', ExportOptions('rpi4'))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
@@ -285,7 +290,7 @@ def bundle_widths(model: Any) -> tuple[float, ...]:
 
 def test_pairs_keep_their_segments(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     path = tiny_bundle(text_inputs=2, widths=(1.0,))
-    report = export_bundle(path, tmp_path / "artifact", target="rpi4", quantization="none")
+    report = export_bundle(path, tmp_path / "artifact", ExportOptions("rpi4", quantization="none"))
     golden = Golden.load(tmp_path / "artifact" / "golden.npz", report.manifest)
     assert golden.texts.shape == (24, 2)
     assert golden.tokens.token_type_ids is not None and golden.tokens.token_type_ids.any()
@@ -293,7 +298,7 @@ def test_pairs_keep_their_segments(tiny_bundle: TinyBundle, tmp_path: Path) -> N
 
 
 def test_a_part_of_the_widths(quantized: ExportReport, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
-    report = export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4", widths=(1.0, 0.1666667))
+    report = export_bundle(tiny_bundle(), tmp_path / "artifact", ExportOptions("rpi4", widths=(1.0, 0.1666667)))
     assert report.manifest.widths == pytest.approx((1 / 6, 1.0))
     assert report.manifest.family == quantized.manifest.family
     assert set(contents(tmp_path / "artifact")) == FILES - {"tail_w050.onnx"}
@@ -301,14 +306,38 @@ def test_a_part_of_the_widths(quantized: ExportReport, tiny_bundle: TinyBundle, 
     part = Golden.load(tmp_path / "artifact" / "golden.npz", report.manifest)
     np.testing.assert_array_equal(part.router_logits, whole.router_logits[:, [0, 2]])
     np.testing.assert_array_equal(part.logits, whole.logits[[0, 2]])
-    tail = "tail_w017.onnx"
-    assert (tmp_path / "artifact" / tail).read_bytes() == (quantized.artifact / tail).read_bytes()
+    tokens = batch(3, 9, types=whole.tokens.token_type_ids is not None)
+    sessions = [Session.load(path) for path in (tmp_path / "artifact", quantized.artifact)]
+    mine, theirs = (session.run_tail(1 / 6, session.run_trunk(tokens)[0], tokens[1]) for session in sessions)
+    np.testing.assert_array_equal(mine, theirs)
     assert "of which this artifact has a part" in (tmp_path / "artifact" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width_dims", ["inner", "all"])
+def test_graphs_answer_alike_whether_they_share_weights(
+    width_dims: str, tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
+    path, tokens = tiny_bundle(width_dims=width_dims), batch(3, 9, types=True)
+    answers, sizes = [], []
+    for layout in ("shared", "separate"):
+        options = ExportOptions("rpi4", widths=(0.5, 1.0), quantization="none", layout=layout)
+        report = export_bundle(path, tmp_path / layout, options)
+        assert ("weights.bin" in {file.file for file in report.manifest.files}) == (layout == "shared")
+        session = Session.load(tmp_path / layout)
+        hidden, _ = session.run_trunk(tokens)
+        answers.append([session.run_tail(width, hidden, tokens[1]) for width in session.widths])
+        sizes.append(report.bytes)
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert sizes[0] < sizes[1]
+    packed = Session.load(tmp_path / "shared", weight_cache=tmp_path / "cache")
+    np.testing.assert_array_equal([packed.run_tail(width, hidden, tokens[1]) for width in packed.widths], answers[0])
+    shared = dataclasses.replace(options, layout="shared")
+    assert plan_export(path, shared).estimated_bytes < plan_export(path, options).estimated_bytes
 
 
 def test_a_trunk_without_linears_stays_float32(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     path = tiny_bundle("bert", trunk_layers=0)
-    report = export_bundle(path, tmp_path / "artifact", target="rpi4", widths=(1 / 6, 1.0))
+    report = export_bundle(path, tmp_path / "artifact", ExportOptions("rpi4", widths=(1 / 6, 1.0)))
     assert report.manifest.trunk.quantization.recipe == "none"
     assert {tail.quantization.recipe for tail in report.manifest.graphs[1:]} == {"int8_dynamic"}
     assert {check.agreement for check in report.parity.routes} == {1.0}
@@ -318,11 +347,13 @@ def test_a_plan_reads_no_weights_and_writes_nothing(tiny_bundle: TinyBundle, tmp
     bundle = shutil.copytree(tiny_bundle(), tmp_path / "bundle")
     (bundle / "model.safetensors").write_bytes(b"")
     before = contents(tmp_path)
-    plan = plan_export(bundle, target="rpi4", widths=(0.5, 1.0))
+    plan = plan_export(bundle, ExportOptions("rpi4", widths=(0.5, 1.0)))
     assert contents(tmp_path) == before
     assert [graph.file for graph in plan.graphs] == ["trunk.onnx", "tail_w050.onnx", "tail_w100.onnx"]
     assert plan.to_dict()["quantization"]["recipe"] == "int8_dynamic"
-    assert plan_export(bundle, target="rpi4", quantization="none").to_dict()["quantization"] == {"recipe": "none"}
+    assert plan_export(bundle, ExportOptions("rpi4", quantization="none")).to_dict()["quantization"] == {
+        "recipe": "none"
+    }
 
 
 def test_a_plans_sizes_are_those_of_the_files(quantized: ExportReport, tiny_bundle: TinyBundle) -> None:

@@ -27,7 +27,7 @@ from sharcs_edge.errors import (
     UsageError,
     WidthError,
 )
-from sharcs_edge.export import export_bundle, exporter
+from sharcs_edge.export import ExportOptions, export_bundle, exporter
 from sharcs_edge_exporters.onnx import OnnxExporter
 
 TinyBundle = Callable[..., Path]
@@ -50,21 +50,21 @@ def test_refusals_before_anything_is_written(
     arguments: dict[str, Any], error: type[UsageError], message: str, tiny_bundle: TinyBundle, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message) as caught:
-        export_bundle(tiny_bundle(), tmp_path / "new" / "artifact", **({"target": "rpi4"} | arguments))
+        export_bundle(tiny_bundle(), tmp_path / "new" / "artifact", ExportOptions(**({"target": "rpi4"} | arguments)))
     assert caught.value.exit_code == 2
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not a complete bundle"):
-        export_bundle(tmp_path, tmp_path / "artifact", target="rpi4")
+        export_bundle(tmp_path, tmp_path / "artifact", ExportOptions("rpi4"))
 
 
 def test_a_bundle_without_examples(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     bundle = shutil.copytree(tiny_bundle(), tmp_path / "bundle")
     (bundle / "examples.jsonl").write_text("")
     with pytest.raises(ExportError, match="holds no examples"):
-        export_bundle(bundle, tmp_path / "artifact", target="rpi4")
+        export_bundle(bundle, tmp_path / "artifact", ExportOptions("rpi4"))
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -126,7 +126,7 @@ def tamper(monkeypatch: pytest.MonkeyPatch, method: str, file: str, initializer:
             (1.0,),
             "tail_w100.onnx",
             "head.classifier.bias",
-            r"the int8_dynamic artifact failed parity.*tail_w100",
+            r"the int8_dynamic with int8 embeddings artifact failed parity.*tail_w100",
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_wrong_graph_fails_parity_and_leaves_nothing(
 ) -> None:
     tamper(monkeypatch, method, file, initializer)
     with pytest.raises(ParityError, match=message) as caught:
-        export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4", widths=widths)
+        export_bundle(tiny_bundle(), tmp_path / "artifact", ExportOptions("rpi4", widths=widths))
     assert caught.value.exit_code == 3
     assert not list(tmp_path.iterdir())
 
@@ -159,7 +159,7 @@ def test_an_interrupted_export_leaves_the_old_artifact(tiny_bundle: TinyBundle, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(tiny_bundle(), old, target="rpi4", widths=(1.0,), overwrite=True, progress=interrupt)
+        export_bundle(tiny_bundle(), old, ExportOptions("rpi4", widths=(1.0,)), overwrite=True, progress=interrupt)
     assert seen[-2:] == ["writing trunk", "writing tail_w100"]
     assert contents(tmp_path) == {"artifact/manifest.json": b"the old one"}
 
@@ -176,7 +176,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(SharcsEdgeError, match=f"cannot write {tmp_path / 'artifact'}: the disk is full") as caught:
-        export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4")
+        export_bundle(tiny_bundle(), tmp_path / "artifact", ExportOptions("rpi4"))
     assert caught.value.exit_code == 1
     assert not list(tmp_path.iterdir())
 
@@ -189,7 +189,7 @@ def test_another_error_of_the_disk_is_a_sentence_too(
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(SharcsEdgeError, match=r"cannot write .*: Input/output error"):
-        export_bundle(tiny_bundle(), tmp_path / "artifact", target="rpi4")
+        export_bundle(tiny_bundle(), tmp_path / "artifact", ExportOptions("rpi4"))
     assert not list(tmp_path.iterdir())
 
 
@@ -200,9 +200,9 @@ def test_an_artifact_is_replaced_only_when_asked(tiny_bundle: TinyBundle, tmp_pa
     (output / "latency.json").write_text("measured on the old one")
     before = contents(tmp_path)
     with pytest.raises(UsageError, match="exists and is not empty"):
-        export_bundle(tiny_bundle(), output, target="rpi4", widths=(1.0,))
+        export_bundle(tiny_bundle(), output, ExportOptions("rpi4", widths=(1.0,)))
     assert contents(tmp_path) == before
-    report = export_bundle(tiny_bundle(), output, target="rpi4", widths=(1.0,), overwrite=True)
+    report = export_bundle(tiny_bundle(), output, ExportOptions("rpi4", widths=(1.0,)), overwrite=True)
     assert {"trunk.onnx", "tail_w100.onnx"} < set(contents(output))
     assert "latency.json" not in contents(output)
     assert report.artifact == output
@@ -213,7 +213,7 @@ def test_overwriting_never_takes_other_files(tiny_bundle: TinyBundle, tmp_path: 
     before = contents(tmp_path)
     for output in (bundle, tmp_path):
         with pytest.raises(UsageError, match="holds the bundle"):
-            export_bundle(bundle, output, target="rpi4", overwrite=True)
+            export_bundle(bundle, output, ExportOptions("rpi4"), overwrite=True)
     with pytest.raises(UsageError, match="holds other files than an artifact's"):
-        export_bundle(tiny_bundle(), bundle, target="rpi4", overwrite=True)
+        export_bundle(tiny_bundle(), bundle, ExportOptions("rpi4"), overwrite=True)
     assert contents(tmp_path) == before

@@ -20,7 +20,7 @@ from sharcs_edge.config import SharcsConfig
 from sharcs_edge.data import load_data
 from sharcs_edge.errors import BundleError
 from sharcs_edge.evaluate import evaluate_bundle
-from sharcs_edge.export import ExportReport, export_bundle
+from sharcs_edge.export import ExportOptions, ExportReport, export_bundle
 from sharcs_edge.model.conversion import to_hugging_face
 from sharcs_edge.train.options import TrainOptions
 from sharcs_edge.train.run import TrainRequest, train
@@ -88,7 +88,7 @@ def road(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.
 @pytest.fixture(scope="module")
 def exported(road: Road) -> ExportReport:
     """An int8 artifact."""
-    return export_bundle(road.bundle.path, road.data / "int8", target="rpi4")
+    return export_bundle(road.bundle.path, road.data / "int8", ExportOptions("rpi4"))
 
 
 def test_every_width_learns_and_the_record_names_the_metric(road: Road) -> None:
@@ -195,7 +195,7 @@ def test_evaluation_with_torch_and_on_the_artifact_agree(road: Road, exported: E
 @pytest.mark.slow
 def test_a_float32_artifact_scores_what_torch_scores(road: Road) -> None:
     split = load_data(road.data).dev
-    report = export_bundle(road.bundle.path, road.data / "float32", target="rpi4", quantization="none")
+    report = export_bundle(road.bundle.path, road.data / "float32", ExportOptions("rpi4", quantization="none"))
     on_device = evaluate(Session.load(report.artifact), split.texts, split.labels)
     for ours, theirs in zip(on_device.rows, evaluate_bundle(road.bundle, split).rows, strict=True):
         assert ours.scores == pytest.approx(dict(theirs.scores), abs=1e-4)
@@ -243,7 +243,7 @@ def test_similarity_of_real_sentence_pairs(tmp_path: Path) -> None:
     dev = bundle.record["dev"]
     assert dev["spearman"][-1] > 0.55, dev
     assert dev["mean_absolute_error"][-1] < 1.15, dev
-    report = export_bundle(bundle.path, tmp_path / "artifact", target="x86-64")
+    report = export_bundle(bundle.path, tmp_path / "artifact", ExportOptions("x86-64"))
     assert report.parity.passed
     session = Session.load(report.artifact)
     alike = session.predict(("A man is playing a guitar.", "A man plays the guitar.")).value

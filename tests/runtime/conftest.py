@@ -249,7 +249,9 @@ def build_artifact(
             graphs.append(_graph(tail_name(width), "tail", width, folder, model.tail_onnx(width), macs))
         build_tokenizer().save(str(folder / "tokenizer.json"))
         reference = file_reference(folder / "tokenizer.json")
-        tokenizer = Tokenizer(reference.file, reference.sha256, reference.bytes, max_length, 0, "[PAD]", token_types)
+        tokenizer = Tokenizer(
+            reference.file, reference.sha256, reference.bytes, max_length, 0, "[PAD]", token_types, None
+        )
         encoder = TextEncoder(folder / "tokenizer.json", tokenizer, text_inputs)
         texts: list[Text] = [*TEXTS] if text_inputs == 1 else list(itertools.pairwise(TEXTS))
         write_file_atomically(folder / "golden.npz", model.golden(encoder, texts).to_bytes())
@@ -261,6 +263,7 @@ def build_artifact(
             labels=labels,
             text_inputs=text_inputs,
             backend="onnx",
+            buckets=None,
             widths=widths,
             trunk_layers=1,
             num_layers=2,

@@ -286,6 +286,49 @@ def test_rules(change: Edit, expected: str, document: dict[str, Any]) -> None:
     assert expected in problems(document)
 
 
+def as_tflite(document: dict[str, Any], buckets: list[int] | None) -> None:
+    """What a manifest of TFLite graphs says instead."""
+    document["backend"], document["buckets"] = "tflite", buckets
+    for graph in document["graphs"]:
+        graph |= {"file": "model.tflite", "sha256": "a" * 64, "bytes": 7}
+        for tensor in graph["inputs"]:
+            tensor["dtype"] = tensor["dtype"].replace("int64", "int32")
+
+
+def test_tflite_graphs_share_a_file_and_have_buckets(document: dict[str, Any]) -> None:
+    as_tflite(document, [16, 128])
+    manifest = parse(document)
+    assert manifest.buckets == (16, 128)
+    assert [file.file for file in manifest.all_files].count("model.tflite") == 1
+
+
+@pytest.mark.parametrize(
+    ("buckets", "expected"),
+    [
+        (None, "TFLite graphs take fixed numbers of tokens: expected these, got null @ $.buckets"),
+        ([], "expected an array that is not empty @ $.buckets"),
+        ([0, 128], "expected an integer >= 1, got 0 @ $.buckets[0]"),
+        ([32, 16, 128], "buckets must ascend, 16 follows 32 @ $.buckets[1]"),
+        ([16, 64], "the last bucket is 64, and inputs may have 128 tokens @ $.buckets"),
+    ],
+)
+def test_buckets_hold_every_input(buckets: list[int] | None, expected: str, document: dict[str, Any]) -> None:
+    as_tflite(document, buckets)
+    assert problems(document) == (expected,)
+
+
+def test_tensors_and_files_are_those_of_the_format(document: dict[str, Any]) -> None:
+    document["buckets"] = [128]
+    assert problems(document) == ("ONNX graphs take any number of tokens: expected null @ $.buckets",)
+    as_tflite(document, [128])
+    document["graphs"][1] |= {"file": "tail.tflite"}
+    document["graphs"][0]["inputs"][0]["dtype"] = "int64"
+    assert set(problems(document)) == {
+        "TFLite graphs share one file: expected model.tflite, got tail.tflite @ $.graphs[1].file",
+        "expected int32, got int64 @ $.graphs[0].inputs[0].dtype",
+    }
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -384,12 +427,20 @@ def manifests(draw: st.DrawFn) -> Manifest:
         labels=labels,
         text_inputs=draw(st.sampled_from((1, 2))),
         backend="onnx",
+        buckets=None,
         widths=widths,
         trunk_layers=draw(st.integers(0, layers - 1)),
         num_layers=layers,
         graphs=tuple(draw(st.permutations([trunk, *tails]))),
         tokenizer=Tokenizer(
-            "tokenizer.json", draw(hashes), draw(counts), draw(st.integers(1, 8192)), 0, draw(names), token_types
+            "tokenizer.json",
+            draw(hashes),
+            draw(counts),
+            draw(st.integers(1, 8192)),
+            0,
+            draw(names),
+            token_types,
+            draw(st.none() | st.integers(1, 300_000)),
         ),
         golden=FileRef("golden.npz", draw(hashes), draw(counts)),
         files=tuple(

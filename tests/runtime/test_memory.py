@@ -12,6 +12,7 @@ from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.errors import ArtifactError, UsageError
 from sharcs_edge_runtime.manifest import Manifest
 from sharcs_edge_runtime.memory import GraphMemory, graph_mb
+from sharcs_edge_runtime.onnx_backend import OnnxBackend
 from sharcs_edge_runtime.tails import Tails
 from tests.runtime.conftest import TEXTS, point, write_points
 
@@ -25,7 +26,8 @@ def loaded(source: Tails | Session) -> tuple[int, ...]:
 
 @pytest.fixture
 def tails(tiny_artifact: Path) -> Tails:
-    return Tails(Artifact.open(tiny_artifact), MEMORY, threads=1, trunk_ms_per_mb=2.0)
+    artifact = Artifact.open(tiny_artifact)
+    return Tails(artifact.manifest, OnnxBackend(artifact, threads=1, cache=None), MEMORY, trunk_ms_per_mb=2.0)
 
 
 def test_a_tail_is_loaded_once_when_it_is_needed(tails: Tails) -> None:
@@ -90,7 +92,7 @@ def test_what_cannot_fit_is_refused_with_the_number_that_would() -> None:
 
 def needed(artifact: Path, *widths: float) -> float:
     manifest = Manifest.parse((artifact / "manifest.json").read_bytes())
-    return graph_mb(manifest.trunk.bytes) + sum(graph_mb(manifest.tail(width).bytes) for width in widths)
+    return graph_mb(manifest.trunk) + sum(graph_mb(manifest.tail(width)) for width in widths)
 
 
 def test_a_session_loads_lazily_under_a_limit_alone(tiny_artifact: Path) -> None:

@@ -218,8 +218,8 @@ def test_a_profile_becomes_json_with_every_source() -> None:
 
 
 def test_an_unknown_backend_names_the_known_ones() -> None:
-    with pytest.raises(DeviceError, match='no preset for the backend "tflite", only for onnx'):
-        load_device("rpi4").preset("tflite")
+    with pytest.raises(DeviceError, match='no preset for the backend "tnn", only for onnx, tflite'):
+        load_device("rpi4").preset("tnn")
 
 
 @pytest.mark.parametrize(

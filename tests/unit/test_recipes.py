@@ -21,9 +21,8 @@ LABELS = torch.tensor([0, 2])
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_a_narrow_width_learns_from_the_labels_and_from_the_full_widths_answer(share: float) -> None:
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=20, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, num_labels=3
-    )
+    config = BertConfig(vocab_size=20, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
+    config.num_labels = 3
     plan = SharcsConfig((0.5, 1.0), trunk_layers=1, router_hidden_size=16)
     model = from_hugging_face(BertForSequenceClassification(config), plan).eval()
     part = {"inputs": {"input_ids": IDS}, "labels": LABELS, "width": 0, "samples": torch.arange(2)}

@@ -86,7 +86,7 @@ def a_record() -> dict[str, Any]:
             "os": "Debian",
             "ram_mb": 3793,
         },
-        "runtime": {"onnxruntime": "1.31.1"},
+        "runtime": {"engine": "onnxruntime 1.31.1"},
         "state": {"before": state, "after": after},
         "texts": {"source": "texts.jsonl", "given": 700, "used": 512},
         "stages": [

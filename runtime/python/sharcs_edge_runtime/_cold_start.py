@@ -59,9 +59,13 @@ def measure(artifact: str, threads: int, text: str | list[str]) -> dict[str, Any
     """Import, load, and runs at full width, in this process; memory after each step."""
     memory = {"interpreter": read_memory()}
     start = perf_counter()
-    # The runtime imports these two on first use; here they belong to the import, not to the load.
-    import onnxruntime  # noqa: F401
+    # The runtime imports these on first use; here they belong to the import, not to the load.
     import tokenizers  # noqa: F401
+
+    from sharcs_edge_runtime.artifact import Artifact
+
+    if Artifact.open(artifact, verify_hashes=False).manifest.backend == "onnx":
+        import onnxruntime  # noqa: F401
 
     from sharcs_edge_runtime.budget import Budget
     from sharcs_edge_runtime.session import Session

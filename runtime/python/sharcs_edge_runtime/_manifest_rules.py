@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sharcs_edge_runtime.manifest import FileRef, Graph, TensorSpec, Tokenizer
 
 _SAME_WIDTH: Final = 1e-6
+_TOKEN_TYPES: Final = {"onnx": "int64", "tflite": "int32"}
 _Signature = Sequence[tuple[str, str, tuple[int | str | None, ...]]]  # (name, dtype, shape); None: any fixed size
 
 
@@ -27,11 +28,13 @@ def consistency_problems(sound: Mapping[str, Any]) -> list[str]:
     if {"trunk_layers", "num_layers"} <= sound.keys() and sound["trunk_layers"] >= sound["num_layers"]:
         problems.append(f"expected less than num_layers ({sound['num_layers']}) @ $.trunk_layers")
     problems += _file_problems(sound)
+    problems += _bucket_problems(sound)
     if "graphs" in sound:
         problems += _graph_problems(sound["graphs"], sound.get("widths"))
-        if {"labels", "widths", "tokenizer"} <= sound.keys():
+        if {"labels", "widths", "tokenizer", "backend"} <= sound.keys():
+            ids = _TOKEN_TYPES[sound["backend"]]
             problems += _signature_problems(
-                sound["graphs"], len(sound["widths"]), len(sound["labels"]), sound["tokenizer"]
+                sound["graphs"], len(sound["widths"]), len(sound["labels"]), sound["tokenizer"], ids
             )
     return problems
 
@@ -115,11 +118,37 @@ def _file_problems(sound: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _signature_problems(graphs: Sequence[Graph], widths: int, labels: int, tokenizer: Tokenizer) -> list[str]:
-    """The tensors of each graph: what a runtime feeds and reads (SPEC.md, section 3)."""
+def _bucket_problems(sound: Mapping[str, Any]) -> list[str]:
+    """TFLite graphs are in one file and have buckets for every length that the tokenizer gives; ONNX has none."""
+    if not {"backend", "buckets"} <= sound.keys():
+        return []
+    buckets: Sequence[int] | None = sound["buckets"]
+    if sound["backend"] == "onnx":
+        return [] if buckets is None else ["ONNX graphs take any number of tokens: expected null @ $.buckets"]
+    if buckets is None:
+        return ["TFLite graphs take fixed numbers of tokens: expected these, got null @ $.buckets"]
+    problems = [
+        f"buckets must ascend, {bucket} follows {before} @ $.buckets[{index}]"
+        for index, (before, bucket) in enumerate(pairwise(buckets), start=1)
+        if bucket <= before
+    ]
+    if "tokenizer" in sound and buckets[-1] < sound["tokenizer"].max_length:
+        longest = sound["tokenizer"].max_length
+        problems.append(f"the last bucket is {buckets[-1]}, and inputs may have {longest} tokens @ $.buckets")
+    graphs = sound.get("graphs", ())
+    problems += [
+        f"TFLite graphs share one file: expected {graphs[0].file}, got {graph.file} @ $.graphs[{index}].file"
+        for index, graph in enumerate(graphs)
+        if graph.file != graphs[0].file
+    ]
+    return problems
+
+
+def _signature_problems(graphs: Sequence[Graph], widths: int, labels: int, tokenizer: Tokenizer, ids: str) -> list[str]:
+    """The tensors of each graph: what a runtime feeds and reads (SPEC.md, section 3). `ids`: type of tokens."""
     tokens = ("batch", "tokens")
-    mask = ("attention_mask", "int64", tokens)
-    types = [("token_type_ids", "int64", tokens)] if tokenizer.token_types else []
+    mask = ("attention_mask", ids, tokens)
+    types = [("token_type_ids", ids, tokens)] if tokenizer.token_types else []
     trunk = next((graph for graph in graphs if graph.role == "trunk"), None)
     hidden_size = _hidden_size(trunk)
     hidden = ("hidden", "float32", (*tokens, hidden_size))
@@ -127,7 +156,7 @@ def _signature_problems(graphs: Sequence[Graph], widths: int, labels: int, token
     for index, graph in enumerate(graphs):
         path = f"$.graphs[{index}]"
         if graph.role == "trunk":
-            inputs: _Signature = [("input_ids", "int64", tokens), mask, *types]
+            inputs: _Signature = [("input_ids", ids, tokens), mask, *types]
             outputs: _Signature = [hidden, ("router_logits", "float32", ("batch", widths))]
         else:
             inputs, outputs = [hidden, mask], [("logits", "float32", ("batch", labels))]

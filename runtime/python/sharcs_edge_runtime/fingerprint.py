@@ -132,7 +132,7 @@ def read_memory(root: Path = ROOT) -> dict[str, Any]:
 
 def read_runtime(threads: int) -> dict[str, Any]:
     """Versions of what computes, and the processors that this process may use; `threads` as requested."""
-    packages = ("onnxruntime", "tokenizers", "numpy")
+    packages = ("onnxruntime", "ai-edge-litert", "tokenizers", "numpy")
     return {
         "sharcs_edge_runtime": __version__,
         **{package: _version(package) for package in packages},

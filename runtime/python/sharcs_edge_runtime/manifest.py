@@ -38,6 +38,8 @@ WIDTH_TOLERANCE: Final = 1e-6
 
 TaskName: TypeAlias = Literal["classification", "multi_label", "regression"]
 """One label per input, any number of labels (none included), or one number."""
+BackendName: TypeAlias = Literal["onnx", "tflite"]
+"""Format of the graph files."""
 
 
 def tail_name(width: float) -> str:
@@ -63,7 +65,7 @@ class TensorSpec:
     """One input or output of a graph; a dimension is a size or a symbol (``batch``, ``tokens``)."""
 
     name: str
-    dtype: Literal["int64", "float32"]
+    dtype: Literal["int64", "int32", "float32"]
     shape: tuple[int | str, ...]
 
 
@@ -119,6 +121,7 @@ class Tokenizer:
     """The Hugging Face fast tokenizer file, and what of its use the file does not fix.
 
     `max_length`: tokens per input, special tokens included; longer inputs are cut. `token_types`: the trunk takes them.
+    `trimmed_from`: how many tokens the source model's vocabulary has, if the file holds a part of them; else None.
     """
 
     file: str
@@ -128,6 +131,7 @@ class Tokenizer:
     pad_id: int
     pad_token: str
     token_types: bool
+    trimmed_from: int | None
 
 
 @dataclass(frozen=True)
@@ -144,14 +148,18 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Manifest:
-    """An artifact's `manifest.json`. `widths` ascend; router logit i belongs to `widths[i]`, logit i to `labels[i]`."""
+    """An artifact's `manifest.json`. `widths` ascend; router logit i belongs to `widths[i]`, logit i to `labels[i]`.
+
+    `buckets`: for the backend "tflite", whose graphs take fixed numbers of tokens, those numbers, ascending; else None.
+    """
 
     schema_version: int
     family: str
     task: TaskName
     labels: tuple[str, ...]
     text_inputs: int
-    backend: Literal["onnx"]
+    backend: BackendName
+    buckets: tuple[int, ...] | None
     widths: tuple[float, ...]
     trunk_layers: int
     num_layers: int
@@ -250,7 +258,7 @@ def _option(value: Any, path: str, problems: list[str]) -> Any:
 
 
 _TENSOR = record(
-    TensorSpec, {"name": text(), "dtype": one_of("int64", "float32"), "shape": array(_dimension, empty=True)}
+    TensorSpec, {"name": text(), "dtype": one_of("int64", "int32", "float32"), "shape": array(_dimension, empty=True)}
 )
 _QUANTIZATION = record(
     Quantization,
@@ -273,7 +281,14 @@ _GRAPH = record(
 )
 _TOKENIZER = record(
     Tokenizer,
-    {**_FILE, "max_length": integer(1), "pad_id": integer(0), "pad_token": text(), "token_types": boolean},
+    {
+        **_FILE,
+        "max_length": integer(1),
+        "pad_id": integer(0),
+        "pad_token": text(),
+        "token_types": boolean,
+        "trimmed_from": optional(integer(1)),
+    },
 )
 _MANIFEST: dict[str, Reader] = {
     "schema_version": one_of(SCHEMA_VERSION),
@@ -281,7 +296,8 @@ _MANIFEST: dict[str, Reader] = {
     "task": one_of(*get_args(TaskName)),
     "labels": array(text()),
     "text_inputs": one_of(1, 2),
-    "backend": one_of("onnx"),
+    "backend": one_of(*get_args(BackendName)),
+    "buckets": optional(array(integer(1))),
     "widths": array(_WIDTH),
     "trunk_layers": integer(0),
     "num_layers": integer(1),

@@ -14,12 +14,15 @@ library must not decide that, a program may: `share_thread_pool`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
+from sharcs_edge_runtime.backend import Engine, Pool
 from sharcs_edge_runtime.errors import ArtifactError, SharcsEdgeError, UsageError
 from sharcs_edge_runtime.manifest import Graph, TensorSpec
+from sharcs_edge_runtime.packed_tails import WEIGHTS_FILE, PackedTails
 from sharcs_edge_runtime.policy import require_count
 
 if TYPE_CHECKING:
@@ -27,8 +30,15 @@ if TYPE_CHECKING:
     import onnxruntime
     from numpy.typing import NDArray
 
-Pool = Literal["none", "own", "process"]
+    from sharcs_edge_runtime.artifact import Artifact
+
 _TYPES: Final = {"int64": "tensor(int64)", "float32": "tensor(float)"}
+_PACKING: Final = {
+    "session.optimized_model_external_initializers_file_name": WEIGHTS_FILE,
+    # Below the 1,024 bytes from which on exporters store weights beside a graph: all of those must move.
+    "session.optimized_model_external_initializers_min_size_in_bytes": "512",
+    "session.save_external_prepacked_constant_initializers": "1",
+}
 _PROCESS_POOL_EXISTS: Final = "use_per_session_threads must be false"
 
 
@@ -57,18 +67,62 @@ def share_thread_pool(threads: int) -> None:
         ) from None
 
 
+class OnnxBackend:
+    """One ONNX Runtime session per graph; hidden states are float32 arrays (batch, tokens, hidden)."""
+
+    engine: Engine = "onnxruntime"
+
+    def __init__(self, artifact: Artifact, threads: int, cache: Path | None) -> None:
+        """Loads nothing yet. `cache`: folder for packed tails; None: that of the environment variable, or none."""
+        import onnxruntime
+
+        self.version: str = onnxruntime.__version__
+        self.pool: Pool = "own" if threads > 1 else "none"
+        self._artifact = artifact
+        self._threads = threads
+        self._packed = PackedTails.of(artifact, cache, self.version)
+        self.weight_cache: Path | None = None if self._packed is None else self._packed.folder
+
+    def load(self, graph: Graph) -> OnnxGraph:
+        """A session of its own."""
+        loaded = self._load_packed(graph) or OnnxGraph(graph, self._artifact.file(graph), self._threads)
+        self.pool = loaded.pool
+        return loaded
+
+    def _load_packed(self, graph: Graph) -> OnnxGraph | None:
+        if self._packed is None or graph.role == "trunk":  # packing the trunk would copy its embeddings
+            return None
+        file = self._artifact.file(graph)
+        packed = self._packed.file(graph, lambda copy: _load(file, graph.name, self._threads, packed_copy=copy))
+        if packed is None:
+            return None
+        try:
+            return OnnxGraph(graph, packed, self._threads, is_optimized=True)
+        except ArtifactError:  # damaged since it was written
+            shutil.rmtree(packed.parent, ignore_errors=True)
+            return None
+
+    def rows(self, hidden: NDArray[np.float32], rows: Sequence[int], tokens: int) -> NDArray[np.float32]:
+        """(rows, tokens, hidden)."""
+        chosen: NDArray[np.float32] = hidden[list(rows), :tokens]
+        return chosen
+
+
 class OnnxGraph:
     """One graph of the artifact in ONNX Runtime. Thread-safe: ONNX Runtime's runs are."""
 
-    def __init__(self, graph: Graph, file: Path, threads: int) -> None:
-        """Load `file`. ArtifactError if this ONNX Runtime cannot, or if its tensors are not those of the manifest."""
+    def __init__(self, graph: Graph, file: Path, threads: int, is_optimized: bool = False) -> None:
+        """Load `file`. ArtifactError if this ONNX Runtime cannot, or if its tensors are not those of the manifest.
+
+        `is_optimized`: by this ONNX Runtime on this processor, when it wrote the file.
+        """
         self.name = graph.name
-        self._session, self.pool = _load(file, graph.name, threads)
+        self._session, self.pool = _load(file, graph.name, threads, is_optimized)
         self._outputs = [tensor.name for tensor in graph.outputs]
         _check_tensors(graph, graph.inputs, self._session.get_inputs(), file)
         _check_tensors(graph, graph.outputs, self._session.get_outputs(), file)
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[np.float32]]:
+    def run(self, feeds: Mapping[str, Any]) -> Sequence[NDArray[np.float32]]:
         """The outputs in the manifest's order. SharcsEdgeError if ONNX Runtime fails (out of memory, mostly)."""
         try:
             outputs: Sequence[NDArray[np.float32]] = self._session.run(self._outputs, feeds)
@@ -78,13 +132,22 @@ class OnnxGraph:
         return outputs
 
 
-def _load(file: Path, name: str, threads: int) -> tuple[onnxruntime.InferenceSession, Pool]:
+def _load(
+    file: Path, name: str, threads: int, is_optimized: bool = False, packed_copy: Path | None = None
+) -> tuple[onnxruntime.InferenceSession, Pool]:
+    """A session and who owns its threads; writes the optimized graph with packed weights to `packed_copy`, too."""
     import onnxruntime
 
     def create(own_threads: bool) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: they come as exceptions, warnings would go to the user's stderr
         options.enable_mem_pattern = False  # it would keep one plan per input length seen, for ever
+        if is_optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if packed_copy is not None:
+            options.optimized_model_filepath = str(packed_copy)
+            for key, value in _PACKING.items():
+                options.add_session_config_entry(key, value)
         if own_threads:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1

@@ -104,7 +104,11 @@ def profile(
         "settings": {**asdict(settings), "warm_up": WARM_UP, "lengths": list(lengths)},
         "budget": _given(session.budget),
         "device": read_device(),
-        "runtime": {**read_runtime(settings.threads), "thread_pool": session.thread_pool},
+        "runtime": {
+            **read_runtime(settings.threads),
+            "engine": f"{session.engine} {session.engine_version}",
+            "thread_pool": session.thread_pool,
+        },
         "state": {"before": before, "after": after, **spent},
         "texts": _describe_texts(chosen, sizes),
         "cold_start": cold,

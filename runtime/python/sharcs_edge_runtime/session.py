@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sharcs_edge_runtime.answers import Fields, Outcome, read_outcome
 from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.backend import UNPROVEN, Engine, Hidden, Pool, open_backend
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.conditions import ConditionReader
-from sharcs_edge_runtime.errors import ArtifactError, InputError
+from sharcs_edge_runtime.errors import ArtifactError, InputError, ParityError
 from sharcs_edge_runtime.forecast import LatencySource
 from sharcs_edge_runtime.keeper import BudgetKeeper
 from sharcs_edge_runtime.manifest import Manifest, find_width
 from sharcs_edge_runtime.memory import GraphMemory
-from sharcs_edge_runtime.onnx_backend import OnnxGraph, Pool
 from sharcs_edge_runtime.operating_points import OperatingPoints
 from sharcs_edge_runtime.policy import Escalation, Reason, all_finite, require_count
 from sharcs_edge_runtime.tails import Tails
@@ -97,8 +98,9 @@ class _Input:
 class Session:
     """An artifact ready to answer. Safe to share between threads.
 
-    A text that runs alone is not padded. An int8 graph scales its activations over all rows of a batch, so logits from
-    `predict_batch` may differ a little from those of `predict`, and a close decision may fall otherwise.
+    A text that runs alone is not padded, but for TFLite graphs, which take fixed numbers of tokens. An int8 ONNX graph
+    scales its activations over all rows of a batch, so logits from `predict_batch` may differ a little from those of
+    `predict`, and a close decision may fall otherwise.
     """
 
     def __init__(
@@ -108,6 +110,8 @@ class Session:
         threads: int = 1,
         budget: Budget | None = None,
         calibrated: bool = True,
+        engine: Engine | None = None,
+        weight_cache: str | os.PathLike[str] | None = None,
     ) -> None:
         """Load the graphs and the tokenizer of an opened artifact; `load` opens and loads in one step."""
         require_count("threads", threads)
@@ -120,13 +124,16 @@ class Session:
         self._value_scale = None if self.points is None else self.points.value_scale
         self.encoder = TextEncoder(artifact.tokenizer_file, manifest.tokenizer, manifest.text_inputs)
         start = perf_counter()
-        self._trunk = OnnxGraph(manifest.trunk, artifact.file(manifest.trunk), threads)
+        self._backend = open_backend(artifact, threads, engine, None if weight_cache is None else Path(weight_cache))
+        self._trunk = self._backend.load(manifest.trunk)
         memory = GraphMemory.of(manifest)
-        self._tails = Tails(artifact, memory, threads, (perf_counter() - start) * 1000.0 / memory.trunk)
+        self._tails = Tails(manifest, self._backend, memory, (perf_counter() - start) * 1000.0 / memory.trunk)
         self._keeper = BudgetKeeper(memory, self.points, LatencySource(self))
         if all(source.memory_mb is None for source in self.budget.sources):
             self._tails.load_all()
         self._keeper.check(self.budget)
+        if self._backend.engine in UNPROVEN:
+            self._prove_engine()
 
     @classmethod
     def load(
@@ -137,16 +144,36 @@ class Session:
         budget: Budget | None = None,
         verify_hashes: bool = True,
         calibrated: bool = True,
+        engine: Engine | None = None,
+        weight_cache: str | os.PathLike[str] | None = None,
     ) -> Session:
         """Open an artifact folder and load it.
 
         `threads`: that compute one prediction, the caller's included. `budget`: the default of every prediction.
-        `calibrated`: use the artifact's operating points, if it has any.
-        Raises ArtifactError (missing, damaged or unreadable), UsageError (threads, or a budget that needs what the
-        artifact lacks), WidthError (a budget that no width satisfies).
+        `calibrated`: use the artifact's operating points, if it has any. `engine`: the library that computes, instead
+        of the usual one for the artifact's format; "tflite_runtime" is verified on the golden rows first, every time.
+        `weight_cache`: folder for weights in the order that this processor likes, which then take no private memory;
+        without it that of the environment variable SHARCS_EDGE_CACHE, or for LiteRT sharcs-edge in the user's cache
+        folder and for ONNX Runtime none.
+        Raises ArtifactError (missing, damaged or unreadable), UsageError (threads, engine, weight cache, or a budget
+        that needs what the artifact lacks), WidthError (a budget that no width satisfies), MissingDependencyError (the
+        engine is not installed), ParityError ("tflite_runtime" gives other answers than torch).
         """
         artifact = Artifact.open(path, verify_hashes)
-        return cls(artifact, threads=threads, budget=budget, calibrated=calibrated)
+        return cls(
+            artifact, threads=threads, budget=budget, calibrated=calibrated, engine=engine, weight_cache=weight_cache
+        )
+
+    def _prove_engine(self) -> None:
+        from sharcs_edge_runtime.verify import verify
+
+        report = verify(self)
+        if not report.passed:
+            raise ParityError(
+                f"the engine {self.engine} {self.engine_version} runs this artifact without an error and answers "
+                f"otherwise than torch ({report.failures[0]}, and {len(report.failures) - 1} more): use "
+                "ai-edge-litert, or export with --quantization none"
+            )
 
     @property
     def widths(self) -> tuple[float, ...]:
@@ -161,7 +188,22 @@ class Session:
     @property
     def thread_pool(self) -> Pool:
         """Whose workers compute: "none" (the caller's thread alone), "own" (per graph), "process" (shared)."""
-        return self._trunk.pool
+        return self._backend.pool
+
+    @property
+    def engine(self) -> Engine:
+        """The library that computes."""
+        return self._backend.engine
+
+    @property
+    def engine_version(self) -> str:
+        """Of that library."""
+        return self._backend.version
+
+    @property
+    def weight_cache(self) -> Path | None:
+        """LiteRT's file of packed weights, or ONNX Runtime's folder of packed tails; None where there is none."""
+        return self._backend.weight_cache
 
     @property
     def conditions(self) -> ConditionReader:
@@ -229,23 +271,21 @@ class Session:
             [self.encoder.encode(text, f"text {index} of the batch") for index, text in enumerate(texts)]
         )
 
-    def run_trunk(self, tokens: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Hidden (batch, tokens, hidden_size) and router logits (batch, widths), both float32."""
+    def run_trunk(self, tokens: TokenBatch) -> tuple[Hidden, NDArray[np.float32]]:
+        """Hidden states, for `run_tail` alone, and router logits float32 (batch, widths)."""
         feeds = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
         if tokens.token_type_ids is not None:
             feeds["token_type_ids"] = tokens.token_type_ids
         hidden, router_logits = self._trunk.run(feeds)
         return hidden, router_logits
 
-    def run_tail(
-        self, width: float, hidden: NDArray[np.float32], attention_mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def run_tail(self, width: float, hidden: Hidden, attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (batch, labels) of one width, from the trunk's hidden states. Raises WidthError for another width."""
         index = find_width(self.widths, width)
         return self._run_tail(index, hidden, attention_mask, self.budget.memory_mb)[0]
 
     def _run_tail(
-        self, index: int, hidden: NDArray[np.float32], attention_mask: NDArray[np.int64], memory_mb: float | None
+        self, index: int, hidden: Hidden, attention_mask: NDArray[np.int64], memory_mb: float | None
     ) -> tuple[NDArray[np.float32], float]:
         """Logits (batch, labels), and the seconds that it took to load the tail."""
         start = perf_counter()
@@ -268,7 +308,7 @@ class Session:
             if not group:
                 continue
             longest = max(len(inputs[row].encoded) for row in group)
-            cut = hidden[group, :longest], tokens.attention_mask[group, :longest]
+            cut = self._backend.rows(hidden, group, longest), tokens.attention_mask[group, :longest]
             tail_logits, _ = self._run_tail(index, *cut, inputs[group[0]].allowance.memory_mb)
             share = (perf_counter() - start) / len(group)
             for row, logits in zip(group, tail_logits.tolist(), strict=True):

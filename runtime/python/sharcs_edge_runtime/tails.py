@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from time import perf_counter
 
-from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.backend import Backend, RunnableGraph
+from sharcs_edge_runtime.manifest import Manifest
 from sharcs_edge_runtime.memory import GraphMemory, return_freed_memory
-from sharcs_edge_runtime.onnx_backend import OnnxGraph
 
 
 class Tails:
@@ -16,13 +16,12 @@ class Tails:
     A tail that was dropped while another thread runs it lives until that run ends.
     """
 
-    def __init__(self, artifact: Artifact, memory: GraphMemory, threads: int, trunk_ms_per_mb: float) -> None:
+    def __init__(self, manifest: Manifest, backend: Backend, memory: GraphMemory, trunk_ms_per_mb: float) -> None:
         """`trunk_ms_per_mb`: how long the trunk took to load, for the first guess of `load_ms`."""
-        self._artifact = artifact
+        self._backend = backend
         self._memory = memory
-        self._threads = threads
-        self._graphs = [artifact.manifest.tail(width) for width in artifact.manifest.widths]
-        self._loaded: dict[int, OnnxGraph] = {}
+        self._graphs = [manifest.tail(width) for width in manifest.widths]
+        self._loaded: dict[int, RunnableGraph] = {}
         self._used = [0.0] * len(self._graphs)  # when each was asked for, for the last time
         self._load_ms = [trunk_ms_per_mb * size for size in memory.tails]
         self._lock = threading.Lock()
@@ -34,14 +33,14 @@ class Tails:
             return tuple(sorted(self._loaded, key=self._used.__getitem__))
 
     def load_all(self) -> None:
-        """Load every tail. Raises ArtifactError for one that this ONNX Runtime cannot load."""
+        """Load every tail. Raises ArtifactError for one that the engine cannot load."""
         for index in range(len(self._graphs)):
             self.get(index)
 
-    def get(self, index: int, memory_mb: float | None = None) -> OnnxGraph:
+    def get(self, index: int, memory_mb: float | None = None) -> RunnableGraph:
         """The tail of the width `index`. `memory_mb`: for the trunk and all loaded tails; others are dropped for it.
 
-        Raises ArtifactError for a tail that this ONNX Runtime cannot load.
+        Raises ArtifactError for a tail that the engine cannot load.
         """
         self._used[index] = perf_counter()
         graph = self._loaded.get(index)
@@ -53,8 +52,7 @@ class Tails:
                 self._make_room(index, memory_mb)
             if graph is None:
                 start = perf_counter()
-                file = self._artifact.file(self._graphs[index])
-                graph = self._loaded[index] = OnnxGraph(self._graphs[index], file, self._threads)
+                graph = self._loaded[index] = self._backend.load(self._graphs[index])
                 self._load_ms[index] = (perf_counter() - start) * 1000
             return graph
 

@@ -13,10 +13,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from sharcs_edge_runtime.backend import ENGINES
 from sharcs_edge_runtime.errors import ParityError, SharcsEdgeError
 from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.manifest import Tolerance
@@ -69,7 +71,8 @@ class VerifyReport:
 
     artifact: str
     rows: int
-    onnxruntime: str
+    engine: str
+    """The library that computed, and its version."""
     tokenization_agreement: float
     widths: tuple[WidthCheck, ...]
     routes: tuple[RouteCheck, ...]
@@ -103,8 +106,6 @@ def verify(source: Session | str | os.PathLike[str]) -> VerifyReport:
     Every width is checked on every row, as one padded batch and row by row. Raises ArtifactError if the artifact cannot
     be read or run; disagreement is not an exception but `VerifyReport.failures` (see `raise_if_failed`).
     """
-    import onnxruntime
-
     session = source if isinstance(source, Session) else Session.load(source)
     golden = Golden.load(session.artifact.golden_file, session.manifest)
     tolerance = session.manifest.tolerance
@@ -127,7 +128,7 @@ def verify(source: Session | str | os.PathLike[str]) -> VerifyReport:
     return VerifyReport(
         artifact=str(session.artifact.path),
         rows=len(golden),
-        onnxruntime=onnxruntime.__version__,
+        engine=f"{session.engine} {session.engine_version}",
         tokenization_agreement=1 - len(other_tokens) / len(golden),
         widths=widths,
         routes=routes,
@@ -224,7 +225,7 @@ def _power(value: float) -> str:
 def render(report: VerifyReport) -> str:
     """The report as plain text for a terminal."""
     lines = [
-        f"{report.artifact}: {report.rows} golden rows, onnxruntime {report.onnxruntime}",
+        f"{report.artifact}: {report.rows} golden rows, {report.engine}",
         f"{'graph':<10} {'rows run':<8} {'max diff':>9} {'mean diff':>9} {'answers':>7}",
     ]
     lines += [
@@ -251,9 +252,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("artifact", help="the artifact folder")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--engine", choices=sorted({*chain(*ENGINES.values())}), help="instead of the format's usual one"
+    )
     options = parser.parse_args(arguments)
     try:
-        report = verify(options.artifact)
+        report = verify(Session.load(options.artifact, engine=options.engine))
         print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
         report.raise_if_failed()
     except SharcsEdgeError as error:
