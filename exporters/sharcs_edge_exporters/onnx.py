@@ -39,7 +39,7 @@ _MAX_BYTES: Final = 2**31 - 2**20  # a protobuf message ends at 2 GiB; the rest 
 
 
 class OnnxExporter:
-    """One ``.onnx`` file per graph, opset 18 and IR version 8, weights inside."""
+    """One ``.onnx`` file per graph, opset 18 and IR version 8; weights inside, or with the layout ``shared`` beside."""
 
     backend: BackendName = "onnx"
     token_type: Literal["int64", "int32"] = "int64"
