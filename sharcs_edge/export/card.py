@@ -165,11 +165,10 @@ def _limits(manifest: Manifest, vocabulary: TrimmedVocabulary | None) -> str:
         )
     if all(graph.quantization.recipe == "none" and not graph.quantization.options for graph in manifest.graphs):
         return text
-    labels = "" if manifest.task == "regression" else f"{tolerance.label_agreement:.0%} equal labels and "
     return (
-        f"{text} Quantization shifts logits, and close decisions with them: on the golden rows `verify` allows a "
-        f"difference of {tolerance.logits:g} to torch and asks for {labels}{tolerance.route_agreement:.0%} equal "
-        "routes."
+        f"{text} Quantization shifts logits, and close decisions with them: on the golden rows `verify` asks "
+        f"for {tolerance.label_agreement:.0%} of the rows within {tolerance.logits:g} of torch's and with the same answer, "
+        f"and for {tolerance.route_agreement:.0%} equal routes."
     )
 
 

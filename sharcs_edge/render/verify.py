@@ -12,20 +12,21 @@ from sharcs_edge_runtime.verify import VerifyReport
 def render_verify(report: VerifyReport) -> RenderableType:
     """Every width against torch, then the routes, then the verdict with the tolerance that it rests on."""
     tolerance = report.tolerance
-    widths = FigureTable("graph", "rows run", "max |diff|", "mean |diff|", "same answer %", text_columns=2)
+    widths = FigureTable("graph", "rows run", "max |diff|", "mean |diff|", "within %", "same answer %", text_columns=2)
     for check in report.widths:
         widths.add(
             check.graph,
             check.layout,
             f"{check.max_abs_diff:.1e}",
             f"{check.mean_abs_diff:.1e}",
+            percent(check.logit_agreement),
             percent(check.label_agreement),
         )
     routes = FigureTable("routes", "against", "max |diff|", "same route %", text_columns=2)
     for route in report.routes:
         routes.add(route.layout, route.reference, f"{route.max_router_diff:.1e}", percent(route.agreement))
     asked = (
-        f"logits within {tolerance.logits:.1e}, same answer for {tolerance.label_agreement:.2%}, "
+        f"logits within {tolerance.logits:.1e} and the same answer for {tolerance.label_agreement:.2%}, "
         f"same route for {tolerance.route_agreement:.2%}"
     )
     verdict = ("passed", "bold green") if report.passed else ("FAILED", "bold red")

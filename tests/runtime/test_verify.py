@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,10 +88,12 @@ def test_a_loaded_session_can_be_verified(tiny_artifact: Path) -> None:
 def test_logit_differences_name_graph_number_limit_and_row(tiny_artifact: Path, resign: Resign) -> None:
     change_golden(tiny_artifact, resign, logits=added((0, 7, 1), 0.031))
     assert failures(tiny_artifact) == (
-        "tail_w025: max abs logit difference 3.1e-02 > 1e-04 (golden row 7)",
-        "tail_w025: max abs logit difference 3.1e-02 > 1e-04 (golden row 7 run alone)",
+        "tail_w025: max abs logit difference 3.1e-02 > 1e-04 (golden row 7), rows within it 0.875 < 1",
+        "tail_w025: max abs logit difference 3.1e-02 > 1e-04 (golden row 7 run alone), rows within it 0.875 < 1",
     )
-    with pytest.raises(ParityError, match=r"^tail_w025: max abs logit difference 3\.1e-02 > 1e-04 \(golden row 7\); "):
+    with pytest.raises(
+        ParityError, match=r"^tail_w025: max abs logit difference 3\.1e-02 > 1e-04 \(golden row 7\), .*; "
+    ):
         verify(tiny_artifact).raise_if_failed()
 
 
@@ -120,7 +123,9 @@ def test_another_weight_is_found(tiny_artifact: Path, resign: Resign) -> None:
 
 def test_nan_is_a_failure_not_a_pass(tiny_artifact: Path, resign: Resign) -> None:
     change_weight(tiny_artifact, resign, "tail_w050", "down", lambda weights: weights * np.nan)
-    assert "tail_w050: max abs logit difference nan > 1e-04 (golden row 0)" in failures(tiny_artifact)
+    assert "tail_w050: max abs logit difference nan > 1e-04 (golden row 0), rows within it 0 < 1" in failures(
+        tiny_artifact
+    )
     change_weight(tiny_artifact, resign, "trunk", "router", lambda weights: weights * np.nan)
     assert "trunk: route agreement with torch 0 < 1 (golden row 0)" in failures(tiny_artifact)
 
@@ -158,6 +163,24 @@ def test_tolerances_come_from_the_manifest(tiny_artifact: Path, resign: Resign) 
     manifest = dataclasses.replace(artifact.manifest, tolerance=tolerance)
     (tiny_artifact / "manifest.json").write_bytes(manifest.to_json())
     assert failures(tiny_artifact) == ()
+
+
+def test_quantized_graphs_may_decide_a_close_row_otherwise(tiny_artifact: Path, resign: Resign) -> None:
+    """Within the share of rows that the manifest allows, but never with something that is no number."""
+    change_golden(tiny_artifact, resign, logits=added((0, 7, 1), 5.0))
+    artifact = Artifact.open(tiny_artifact)
+    for share, missed in ((0.875, 0), (0.9, 2)):
+        tolerance = dataclasses.replace(artifact.manifest.tolerance, label_agreement=share)
+        manifest = dataclasses.replace(artifact.manifest, tolerance=tolerance)
+        (tiny_artifact / "manifest.json").write_bytes(manifest.to_json())
+        found = [failure for failure in failures(tiny_artifact) if "logit difference 5.0e+00" in failure]
+        assert len(found) == missed
+    change_golden(tiny_artifact, resign, logits=added((0, 7, 1), math.inf))
+    manifest = dataclasses.replace(
+        Artifact.open(tiny_artifact).manifest, tolerance=dataclasses.replace(tolerance, label_agreement=0.5)
+    )
+    (tiny_artifact / "manifest.json").write_bytes(manifest.to_json())
+    assert any("logit difference inf" in failure for failure in failures(tiny_artifact))
 
 
 @pytest.mark.parametrize(
