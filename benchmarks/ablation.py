@@ -44,7 +44,7 @@ SWITCHES = (
     "",
     "importance=none",
     "narrow_head=shared",
-    "own_layers=0",
+    "own_layers=0.1",
     "sandwich=turn",
     "narrow_dropout=true",
     "widths=1/12,1",

@@ -84,7 +84,7 @@ class SharcsConfig:
     input_reduction: InputReduction = "leading"
     token_keep: float = 1.0
     entry_norm: EntryNorm = "narrow"
-    own_layers: float = 0.1
+    own_layers: float = 0.0
     narrow_dropout: bool = False
     router_hidden_size: int = ROUTER_HIDDEN_SIZE
 
