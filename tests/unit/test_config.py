@@ -30,7 +30,7 @@ def test_slices_are_nested_and_end_at_the_full_sizes(
     kept = sorted(data.draw(st.sets(st.integers(1, heads), max_size=4)) | {heads})
     widths = tuple(count / heads for count in kept)
     for dims in ("inner", "all"):
-        slices = SharcsConfig(widths=widths, trunk_layers=1, width_dims=dims).slices(
+        slices = SharcsConfig(widths=widths, trunk_layers=1, width_dims=dims, own_layers=0.1).slices(
             heads, hidden, ratio * hidden, layers=3
         )
         assert [[layer.heads for layer in s.layers] for s in slices] == [[count] * 2 for count in kept]
