@@ -27,6 +27,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class ReportFormat(StrEnum):
+    """How data is printed that people also paste into a pull request."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
 def talk(message: str, style: str = "", console: Console | None = None) -> None:
     """One line on stderr, never wrapped or taken for markup; above the bar of ``console`` where it shows one."""
     (console or Console(stderr=True)).print(Text(message, style=style), soft_wrap=True)
@@ -55,6 +63,14 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def require_folder(path: Path) -> Path:
+    """The absolute path of a file to be written. Raises UsageError if its folder is not there."""
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise UsageError(f"cannot write {path}: {target.parent} is no folder; create it first")
+    return target
+
+
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
     """A UTF-8 text stream to a file that appears only when the block ends well; stdout for None and ``-``.
@@ -64,9 +80,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
     if path is None or str(path) == STANDARD_STREAM:
         yield sys.stdout
         return
-    target = path.resolve()
-    if not target.parent.is_dir():
-        raise UsageError(f"cannot write {path}: {target.parent} is no folder; create it first")
+    target = require_folder(path)
     if target.exists() and not target.is_file():
         with target.open("w", encoding="utf-8") as stream:
             yield stream

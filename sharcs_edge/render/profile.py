@@ -2,56 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-Record = Mapping[str, Any]
+from sharcs_edge.profile import words
+from sharcs_edge.profile.compare import Comparison, change_of, name_of
+from sharcs_edge.profile.records import Record
+from sharcs_edge.profile.words import milliseconds
 
 _VERDICT_STYLE = {"stable": "bold green", "noisy": "bold yellow", "throttled": "bold red"}
+_CHANGE_STYLE = {"same": "dim", "better": "green", "worse": "yellow", "regression": "bold red", "unclear": "yellow"}
 
 
-def render_profile(record: Record) -> RenderableType:
-    """Machine, stages by length and width, the routed mix, start-up and memory, verdict."""
-    return Group(
-        _heading(record),
-        _stages(record),
-        _mix(record["mix"], record["texts"]),
-        _start(record["cold_start"]),
-        _verdict(record),
+def render_profile(record: Record, comparison: Comparison | None = None) -> RenderableType:
+    """Machine, stages by length and width, the routed mix, start-up and memory, verdict, changes against a base."""
+    parts: list[RenderableType] = [_heading(record), _stages(record)]
+    if record["mix"] is not None:
+        parts.append(_mix(record))
+    unavailable = "unavailable" in record["cold_start"]
+    parts.append(Text(words.start(record["cold_start"]), style="dim" if unavailable else ""))
+    parity = words.parity(record)
+    if parity is not None:
+        parts.append(Text(parity, style="" if record["parity"]["passed"] else "bold red"))
+    parts.append(_verdict(record))
+    if comparison is not None:
+        parts.append(render_comparison(comparison))
+    return Group(*parts)
+
+
+def render_comparison(comparison: Comparison) -> RenderableType:
+    """Every figure that changed for sure or may have, and the result."""
+    base = comparison.base
+    table = Table(
+        "", "base", "now", "change (range)", "", title=Text(f"against {base['artifact']} of {base['created']}")
     )
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    shown = [change for change in comparison.changes if change.judgement != "same"]
+    for change in shown:
+        figures = (f"{milliseconds(value)} {change.unit}" for value in (change.base, change.new))
+        table.add_row(
+            name_of(change), *figures, change_of(change), change.judgement, style=_CHANGE_STYLE[change.judgement]
+        )
+    same = len(comparison.changes) - len(shown)
+    parts: list[RenderableType] = [table] if shown else []
+    notes = [f"{same} of {len(comparison.changes)} figures are the same within their noise", *comparison.notes]
+    parts += [Text(note) for note in notes]
+    parts.append(Text(comparison.sentence, style="bold red" if comparison.regressions else "bold"))
+    return Group(*parts)
 
 
 def _heading(record: Record) -> RenderableType:
-    device, runtime, settings = record["device"], record["runtime"], record["settings"]
-    parts = device["cpu"]
-    cpu = parts if isinstance(parts, str) else ", ".join(f"{part['count']} x {part['part']}" for part in parts)
+    device = record["device"]
     facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))
     for name, fact in (
         ("artifact", f"{record['artifact']['name']} (for {record['artifact']['target']})"),
-        ("machine", f"{device['model']}, {cpu}, {_clock(record)}"),
+        ("machine", f"{device['model']}, {words.processor(record)}, {words.clock(record)}"),
         ("system", f"{device['os']}, {device['ram_mb']} MB RAM"),
-        ("runtime", f"{runtime['engine']}, {settings['threads']} thread(s)"),
+        ("runtime", f"{record['runtime']['engine']}, {record['settings']['threads']} thread(s)"),
+        ("heat", words.waiting(record)),
     ):
-        facts.add_row(name, Text(fact))
+        if fact is not None:
+            facts.add_row(name, Text(fact))
     return facts
-
-
-def _clock(record: Record) -> str:
-    """Governor, clock and temperature, before and after."""
-    before, after = record["state"]["before"], record["state"]["after"]
-    if isinstance(before["clocks"], str) or isinstance(after["clocks"], str):
-        clock = f"clock {before['clocks']}"
-    else:
-        first, last = before["clocks"][0], after["clocks"][0]
-        clock = f"{first['governor']} {first['mhz']} -> {last['mhz']} MHz"
-    if isinstance(before["temperatures"], str) or isinstance(after["temperatures"], str):
-        return f"{clock}, temperature {before['temperatures']}"
-    first, last = before["temperatures"][0], after["temperatures"][0]
-    return f"{clock}, {first['celsius']:.0f} -> {last['celsius']:.0f} °C"
 
 
 def _stages(record: Record) -> RenderableType:
@@ -69,51 +83,29 @@ def _stages(record: Record) -> RenderableType:
         last = row["tokens"]
         ms = row["ms"]
         style = "bold" if row["stage"] == "total" else ""
-        width = "" if row["width"] is None else f"{row['width']:g}"
+        width = "" if row["width"] is None else f"{row['width']:.3g}"
         share = f"{ms['p50'] / whole[row['tokens']]:.0%}"
-        numbers = (_ms(ms["min"]), _ms(ms["p50"]), _ms(ms["p95"]), f"{ms['cv']:.0%}", str(ms["n"]), share)
-        table.add_row(shown, row["stage"], width, *numbers, style=style)
+        times = (milliseconds(ms[name]) for name in ("min", "p50", "p95"))
+        table.add_row(shown, row["stage"], width, *times, f"{ms['cv']:.0%}", str(ms["n"]), share, style=style)
     return table
 
 
-def _mix(mix: Record, texts: Record) -> RenderableType:
-    title = Text(f"routed mix on {texts['used']} of {texts['given']} texts ({texts['source']})")
-    table = Table("", "share", "mean ms", "p50 ms", "p95 ms", "same texts at full width, mean ms", title=title)
+def _mix(record: Record) -> RenderableType:
+    mix = record["mix"]
+    table = Table(
+        "", "share", "mean ms", "p50 ms", "p95 ms", "p99 ms", "at full width", title=Text(words.mix_title(record))
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for row in mix["shares"]:
-        table.add_row(
-            f"width {row['width']:g}", f"{row['share']:.1%}", _ms(row["routed_ms"]), "", "", _ms(row["full_ms"])
-        )
+        ms = row.get("routed") or {"mean": row["routed_ms"]}
+        times = (milliseconds(ms.get(name)) for name in ("mean", "p50", "p95", "p99"))
+        table.add_row(words.width_name(row["width"]), f"{row['share']:.1%}", *times, milliseconds(row["full_ms"]))
     table.add_section()
     for name in ("routed", "full"):
-        ms = mix[name]
-        table.add_row(name, "", _ms(ms["mean"]), _ms(ms["p50"]), _ms(ms["p95"]), "", style="bold")
-    even = mix["break_even_share"]
-    notes = Text.assemble(
-        f"speed-up of the mean {mix['speedup']:.2f}x, {_agreement(mix)}, "
-        f"routing decision {_ms(mix['decision']['mean'])} ms, "
-        f"pays off from a narrow share of {'-' if even is None else format(even, '.1%')}"
-    )
-    return Group(table, notes)
-
-
-def _agreement(mix: Record) -> str:
-    if "mean_difference" in mix:  # of a regression
-        return f"{mix['mean_difference']:.4g} from the full width's value on average"
-    return f"same label as full width {mix['agreement']:.1%}"
-
-
-def _start(cold: Record) -> RenderableType:
-    if "unavailable" in cold:
-        return Text(f"start-up unavailable: {cold['unavailable']}", style="dim")
-    times = {name: cold[f"{name}_ms"]["p50"] for name in ("import", "load", "first_run", "warm_run")}
-    loaded = cold["memory"]["after_runs"]
-    return Text(
-        f"fresh process: import {times['import']:.0f} ms, load {times['load']:.0f} ms, first run "
-        f"{_ms(times['first_run'])} ms, then {_ms(times['warm_run'])} ms; "
-        f"memory {loaded['pss_mb']} MB PSS, {loaded['private_mb']} MB private"
-    )
+        times = (milliseconds(mix[name][figure]) for figure in ("mean", "p50", "p95", "p99"))
+        table.add_row(name, "", *times, "", style="bold")
+    return Group(table, Text("the last column: mean ms of the same texts"), Text(words.mix_notes(mix)))
 
 
 def _verdict(record: Record) -> RenderableType:
@@ -122,11 +114,3 @@ def _verdict(record: Record) -> RenderableType:
     for reason in verdict["reasons"]:
         text.append(f"\n  {reason}")
     return text
-
-
-def _ms(value: float | None) -> str:
-    """Three digits or so, and no exponent."""
-    if value is None:
-        return "-"
-    decimals = next((count for count, limit in enumerate((100, 10, 1)) if value >= limit), 3)
-    return f"{value:.{decimals}f}"

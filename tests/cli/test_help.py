@@ -45,7 +45,7 @@ def test_commands_stand_in_the_order_of_the_story() -> None:
 def test_every_command_has_an_example_and_prints_json(words: list[str]) -> None:
     assert f"Example: sharcs-edge {' '.join(words)}" in help_of(words)
     assert examples(words)
-    assert "--format <table|json>" in help_of(words)
+    assert re.search(r"--format <table\|json(\|markdown)?>", help_of(words))
 
 
 def test_no_command_at_all_shows_help_as_a_usage_error(cli: Cli) -> None:
@@ -86,5 +86,5 @@ def test_the_examples_work(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyP
             outcome = cli(*example[1:])
             assert outcome.code == 0, (example, outcome.err)
     given = {"texts.jsonl", "held_out.jsonl", "unlabelled.jsonl"}
-    made = {"bundle", "artifact", "profile.json", "answers.jsonl"}
+    made = {"bundle", "artifact", "profile.json", "report.html", "answers.jsonl"}
     assert {path.name for path in tmp_path.iterdir()} == given | made

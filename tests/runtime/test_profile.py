@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 
 from sharcs_edge_runtime import _cold_start
 from sharcs_edge_runtime._profile_inputs import Texts, golden_texts, inputs_of_length, read_texts
-from sharcs_edge_runtime._timing import run_rounds, summarise
+from sharcs_edge_runtime._timing import Pace, run_rounds, summarise
 from sharcs_edge_runtime._verdict import judge
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.errors import InputError, UsageError
+from sharcs_edge_runtime.fingerprint import read_thread_seconds
+from sharcs_edge_runtime.operating_points import CERTAIN_BIAS
 from sharcs_edge_runtime.profile import Settings, main, profile
 from sharcs_edge_runtime.session import Session
+from tests.runtime.conftest import point, write_points
 
 QUICK = Settings(lengths=(8, 16), min_samples=6, min_seconds=0)
 OPTIONS = ["--lengths", "8", "--min-samples", "3", "--min-seconds", "0"]
@@ -77,12 +80,96 @@ def test_the_routed_mix_reports_the_routes_of_the_session(record: dict[str, Any]
     assert mix["speedup"] == pytest.approx(mix["full"]["mean"] / mix["routed"]["mean"], rel=1e-3)
 
 
+def test_the_mix_says_which_width_answered_each_sample_and_what_that_took(record: dict[str, Any]) -> None:
+    mix = record["mix"]
+    by, routed = np.array(mix["answered_by"]), np.array(mix["routed"]["samples"])
+    assert len(by) == len(routed)
+    for row in mix["shares"]:
+        own = routed[by == row["width"]]
+        assert row["share"] == np.mean(by == row["width"])
+        if own.size:
+            assert row["routed"]["p95"] == pytest.approx(np.percentile(own, 95), abs=1e-5)
+            assert row["routed"]["mean"] == row["routed_ms"] == pytest.approx(own.mean(), abs=1e-5)
+            assert row["full"]["n"] == row["routed"]["n"] == own.size
+        else:
+            assert row["routed"] is row["full"] is row["routed_ms"] is None
+    assert mix["router_overhead"] == pytest.approx(mix["decision"]["mean"] / mix["routed"]["mean"], rel=1e-2)
+    assert (mix["escalated"], mix["points"], record["operating_points"]) == (0.0, {}, None)
+
+
+def test_the_calibration_of_an_artifact_is_part_of_its_record(tiny_artifact: Path, no_cold_start: None) -> None:
+    always = point([CERTAIN_BIAS, 0.0, 0.0], [2.0, 0.0], macs=150.0)  # starts narrow, hands every text on once
+    write_points(tiny_artifact, always)
+    record = profile(tiny_artifact, settings=QUICK)
+    assert record["mix"]["points"] == {"0": 1.0}
+    assert record["mix"]["escalated"] == 1.0
+    assert set(record["mix"]["answered_by"]) == {0.5}
+    found = record["operating_points"]
+    assert (found["metric"], found["max_drop"], len(found["points"])) == ("accuracy", 0.01, 2)
+    assert found["points"][0]["macs"] == 150.0
+    assert found["points"][1]["shares"] == [0.0, 0.0, 1.0]
+
+
+def test_the_golden_answers_are_checked_where_the_times_are_taken(
+    record: dict[str, Any], make_artifact: Callable[..., Path], no_cold_start: None
+) -> None:
+    assert record["parity"] == {
+        "passed": True,
+        "rows": 8,
+        "label_agreement": 1.0,
+        "route_agreement": 1.0,
+        "failures": [],
+    }
+
+
+def test_threads_that_computed_are_counted(record: dict[str, Any], tmp_path: Path) -> None:
+    providers = [record["runtime"][f"{name}_provider"] for name in ("requested", "active")]
+    assert providers == ["CPUExecutionProvider"] * 2
+    if sys.platform == "linux":
+        assert record["runtime"]["active_threads"] == 1
+    assert read_thread_seconds(tmp_path) == "unavailable"
+    for thread, text in ((7, "1500000000 20 3"), (8, "250000000 1 1")):
+        folder = tmp_path / f"proc/self/task/{thread}"
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(text)
+    assert read_thread_seconds(tmp_path) == {7: 1.5, 8: 0.25}
+    (tmp_path / "proc/self/task/8/schedstat").write_text("")
+    assert read_thread_seconds(tmp_path) == "unavailable"
+
+
+def test_each_group_passes_the_thermal_gate(record: dict[str, Any]) -> None:
+    groups = ["fresh processes", "stages at 8 tokens", "stages at 16 tokens", "routed mix"]
+    assert [passage["group"] for passage in record["thermal"]] == groups
+
+
+def test_files_that_leave_the_cache_are_read_from_the_disk(tiny_artifact: Path) -> None:
+    """On a file system that has no cache to leave, such as one in memory, that is unavailable."""
+    answer = _cold_start.start_afresh(tiny_artifact, 1, "light", 1)
+    if _cold_start._evict(tiny_artifact):
+        assert answer["disk_load_ms"] > 0
+        (tiny_artifact / "manifest.json").read_bytes()
+        descriptor = os.open(tiny_artifact / "manifest.json", os.O_RDONLY)
+        assert os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT) == 1  # back in the cache
+        os.close(descriptor)
+    else:
+        assert answer["disk_load_ms"] == "unavailable"
+    assert _cold_start._evict(tiny_artifact / "nothing") is False
+
+
 def test_the_record_says_what_was_measured_where_and_how(record: dict[str, Any], tiny_artifact: Path) -> None:
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert (record["kind"], record["schema_version"]) == ("profile", 1)
     assert record["artifact"]["name"] == tiny_artifact.name
     assert [graph["name"] for graph in record["artifact"]["graphs"]][:2] == ["trunk", "tail_w025"]
-    assert record["settings"] == {"lengths": [8, 16], "threads": 1, "min_samples": 6, "min_seconds": 0, "warm_up": 5}
+    assert record["settings"] == {
+        "lengths": [8, 16],
+        "threads": 1,
+        "min_samples": 6,
+        "min_seconds": 0,
+        "max_celsius": 70.0,
+        "max_wait_seconds": 180.0,
+        "warm_up": 5,
+    }
     assert record["texts"]["given"] == record["texts"]["used"] == 8
     assert record["texts"]["source"] == "golden texts of the artifact"
     assert record["runtime"]["thread_pool"] == "none"
@@ -183,6 +270,8 @@ def test_default_lengths_stop_at_what_the_artifact_takes(
         ({"min_samples": 1}, "min_samples is 1"),
         ({"min_seconds": float("nan")}, "min_seconds is nan"),
         ({"min_seconds": -1.0}, "min_seconds is -1"),
+        ({"max_celsius": -1.0}, "max_celsius is -1"),
+        ({"max_wait_seconds": float("inf")}, "max_wait_seconds is inf"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -219,7 +308,7 @@ def test_variants_alternate_and_the_warm_up_does_not_count() -> None:
         order.append(number)
         return {"a": float(number), "b": -float(number)}
 
-    samples = run_rounds(run_round, warm_up=3, min_samples=4, min_seconds=0)
+    samples = run_rounds(run_round, Pace(warm_up=3, min_samples=4, min_seconds=0))
     assert order == [0, 1, 2, 3, 4, 5, 6]
     assert samples == {"a": [3.0, 4.0, 5.0, 6.0], "b": [-3.0, -4.0, -5.0, -6.0]}
 
@@ -227,7 +316,7 @@ def test_variants_alternate_and_the_warm_up_does_not_count() -> None:
 def test_both_the_samples_and_the_seconds_must_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     clock: Iterator[float] = iter(range(100))
     monkeypatch.setattr("sharcs_edge_runtime._timing.perf_counter", lambda: next(clock))
-    assert len(run_rounds(lambda number: {"a": 1.0}, warm_up=0, min_samples=2, min_seconds=7)["a"]) > 2
+    assert len(run_rounds(lambda number: {"a": 1.0}, Pace(warm_up=0, min_samples=2, min_seconds=7))["a"]) > 2
 
 
 @given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=50))
@@ -386,7 +475,7 @@ def test_ctrl_c_writes_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sharcs_edge_runtime.profile._mix", interrupted)
+    monkeypatch.setattr("sharcs_edge_runtime.profile.measure_mix", interrupted)
     output = tmp_path / "record.json"
     assert main([str(tiny_artifact), *OPTIONS, "--output", str(output)]) == 130
     assert not output.exists()

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.errors import ArtifactError, InputError, UsageError
 from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.tokenization import Text, TextEncoder, TokenBatch
 
-INPUTS_PER_LENGTH = 8
+INPUTS_PER_LENGTH: Final = 8
+MAX_TEXTS: Final = 512
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,20 @@ def golden_texts(artifact: Artifact) -> Texts:
     """The texts that the artifact carries for its own verification."""
     rows = Golden.load(artifact.golden_file, artifact.manifest).texts.tolist()
     return Texts(tuple(row[0] if len(row) == 1 else (row[0], row[1]) for row in rows), "golden texts of the artifact")
+
+
+def sample_texts(artifact: Artifact, texts: Sequence[Text]) -> tuple[list[Text], list[int]]:
+    """At most `MAX_TEXTS`, evenly spaced, so that one pass over them stays short; and their tokens.
+
+    Raises InputError if there are none or if the artifact cannot read one of them.
+    """
+    if not texts:
+        raise InputError("there are no texts to profile on; give at least one")
+    places = np.linspace(0, len(texts) - 1, min(len(texts), MAX_TEXTS)).round().astype(int)
+    sample = [texts[place] for place in places]
+    manifest = artifact.manifest
+    encoder = TextEncoder(artifact.tokenizer_file, manifest.tokenizer, manifest.text_inputs)
+    return sample, [len(encoder.encode(text, f"text {index}")) for index, text in enumerate(sample)]
 
 
 def inputs_of_length(artifact: Artifact, texts: Sequence[Text], tokens: int) -> list[LengthInput]:

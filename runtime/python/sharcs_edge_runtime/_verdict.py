@@ -19,14 +19,16 @@ def judge(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
     spent: Mapping[str, float],
+    passages: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """``{"state": "stable" | "noisy" | "throttled", "reasons": [...]}``.
 
     `stages`: rows of the record; only those of stage "total" count. `before`, `after`: `fingerprint.read_state` around
-    the measurement. `spent`: `wall_seconds` and `own_cpu_seconds` of this process in between.
+    the measurement. `spent`: `wall_seconds` and `own_cpu_seconds` of this process in between. `passages`: of the
+    `ThermalGate`.
     """
     throttling = _throttling(before, after)
-    noise = [*_unrest(stages), *_company(before, after, spent)]
+    noise = [*_heat(passages), *_unrest(stages), *_company(before, after, spent)]
     state = "throttled" if throttling else "noisy" if noise else "stable"
     return {"state": state, "reasons": throttling + noise}
 
@@ -45,6 +47,12 @@ def _throttling(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     cooling = [name for state in (before, after) if isinstance(state["cooling"], list) for name in state["cooling"]]
     reasons += [f"the cooling device {name} held the clock down" for name in dict.fromkeys(cooling)]
     return reasons
+
+
+def _heat(passages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first group that began hot; what follows it seldom says more."""
+    hot = [passage for passage in passages if passage["held_back"] is not None]
+    return [f"{passage['group']} began although {passage['held_back']}" for passage in hot[:1]]
 
 
 def _unrest(stages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -69,7 +77,7 @@ def _drift(samples: Sequence[float]) -> float:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    return f"width {row['width']:g} at {row['tokens']} tokens"
+    return f"width {row['width']:.3g} at {row['tokens']} tokens"
 
 
 def _company(before: Mapping[str, Any], after: Mapping[str, Any], spent: Mapping[str, float]) -> list[str]:

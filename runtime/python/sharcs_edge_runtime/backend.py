@@ -61,6 +61,16 @@ class Backend(Protocol):
         ...
 
     @property
+    def requested_provider(self) -> str:
+        """What was to compute inside the engine: its execution provider or accelerator."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """What computes there, as the engine says."""
+        ...
+
+    @property
     def pool(self) -> Pool:
         """Who owns the threads."""
         ...

@@ -130,6 +130,15 @@ def read_memory(root: Path = ROOT) -> dict[str, Any]:
     return {"pss_mb": megabytes("Pss"), "private_mb": megabytes("Private_Clean", "Private_Dirty")}
 
 
+def read_thread_seconds(root: Path = ROOT) -> dict[int, float] | str:
+    """Processor seconds of each thread of the calling process so far, by its id."""
+    times = {int(path.parent.name): _text(path) for path in (root / "proc/self/task").glob("[0-9]*/schedstat")}
+    try:
+        return {thread: int((text or "").split()[0]) / 1e9 for thread, text in times.items()} or UNAVAILABLE
+    except (IndexError, ValueError):
+        return UNAVAILABLE
+
+
 def read_runtime(threads: int) -> dict[str, Any]:
     """Versions of what computes, and the processors that this process may use; `threads` as requested."""
     packages = ("onnxruntime", "ai-edge-litert", "tokenizers", "numpy")

@@ -31,6 +31,7 @@ class LitertBackend:
     """All graphs of one artifact in one compiled model."""
 
     engine: Engine = "litert"
+    requested_provider = provider = "CPU"  # the one accelerator that is registered
 
     def __init__(self, artifact: Artifact, threads: int, cache: Path | None) -> None:
         """Compile the file. `cache`: folder for the weight cache; None: the user's."""

@@ -39,6 +39,7 @@ _PACKING: Final = {
     "session.optimized_model_external_initializers_min_size_in_bytes": "512",
     "session.save_external_prepacked_constant_initializers": "1",
 }
+PROVIDER: Final = "CPUExecutionProvider"
 _PROCESS_POOL_EXISTS: Final = "use_per_session_threads must be false"
 
 
@@ -71,12 +72,15 @@ class OnnxBackend:
     """One ONNX Runtime session per graph; hidden states are float32 arrays (batch, tokens, hidden)."""
 
     engine: Engine = "onnxruntime"
+    requested_provider = PROVIDER
 
     def __init__(self, artifact: Artifact, threads: int, cache: Path | None) -> None:
         """Loads nothing yet. `cache`: folder for packed tails; None: that of the environment variable, or none."""
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # official builds from 1.29 on report models and runs to Microsoft
         self.version: str = onnxruntime.__version__
+        self.provider = PROVIDER
         self.pool: Pool = "own" if threads > 1 else "none"
         self._artifact = artifact
         self._threads = threads
@@ -87,6 +91,7 @@ class OnnxBackend:
         """A session of its own."""
         loaded = self._load_packed(graph) or OnnxGraph(graph, self._artifact.file(graph), self._threads)
         self.pool = loaded.pool
+        self.provider = loaded.provider
         return loaded
 
     def _load_packed(self, graph: Graph) -> OnnxGraph | None:
@@ -118,6 +123,7 @@ class OnnxGraph:
         """
         self.name = graph.name
         self._session, self.pool = _load(file, graph.name, threads, is_optimized)
+        self.provider: str = ", ".join(self._session.get_providers())
         self._outputs = [tensor.name for tensor in graph.outputs]
         _check_tensors(graph, graph.inputs, self._session.get_inputs(), file)
         _check_tensors(graph, graph.outputs, self._session.get_outputs(), file)
@@ -155,9 +161,7 @@ def _load(
         else:
             options.use_per_session_threads = False
             options.add_session_config_entry("session.force_spinning_stop", "1")  # at least between runs
-        return onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"], enable_fallback=False
-        )
+        return onnxruntime.InferenceSession(str(file), options, providers=[PROVIDER], enable_fallback=False)
 
     try:
         try:

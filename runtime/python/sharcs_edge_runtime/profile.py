@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final
@@ -21,24 +22,28 @@ from typing import Any, Final
 import numpy as np
 
 from sharcs_edge_runtime._cold_start import start_afresh
-from sharcs_edge_runtime._profile_inputs import LengthInput, golden_texts, inputs_of_length, read_texts
+from sharcs_edge_runtime._mix import measure_mix
 from sharcs_edge_runtime._profile_inputs import Texts as Texts
-from sharcs_edge_runtime._timing import milliseconds_of, run_rounds, summarise
+from sharcs_edge_runtime._profile_inputs import golden_texts, inputs_of_length, read_texts, sample_texts
+from sharcs_edge_runtime._stages import measure_stages
+from sharcs_edge_runtime._thermal import MAX_CELSIUS, MAX_WAIT_SECONDS, ThermalGate
+from sharcs_edge_runtime._timing import Pace
 from sharcs_edge_runtime._verdict import judge
 from sharcs_edge_runtime.artifact import Artifact, file_sha256, write_file_atomically
 from sharcs_edge_runtime.budget import Budget
-from sharcs_edge_runtime.errors import ArtifactError, InputError, SharcsEdgeError, UsageError
-from sharcs_edge_runtime.evaluate import Agreement, answers_of
-from sharcs_edge_runtime.fingerprint import read_device, read_runtime, read_state
+from sharcs_edge_runtime.errors import ArtifactError, SharcsEdgeError, UsageError
+from sharcs_edge_runtime.fingerprint import UNAVAILABLE, read_device, read_runtime, read_state, read_thread_seconds
 from sharcs_edge_runtime.latency import LatencyTable, Watts
 from sharcs_edge_runtime.manifest import MANIFEST_NAME
-from sharcs_edge_runtime.policy import choose_route
-from sharcs_edge_runtime.session import Prediction, Session
+from sharcs_edge_runtime.operating_points import OperatingPoints
+from sharcs_edge_runtime.policy import require_count
+from sharcs_edge_runtime.probe import probe_artifact
+from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tokenization import Text
+from sharcs_edge_runtime.verify import VerifyReport, verify
 
 SCHEMA_VERSION: Final = 1
 WARM_UP: Final = 5
-MAX_TEXTS: Final = 512
 COLD_STARTS: Final = 3
 DEFAULT_LENGTHS: Final = (16, 32, 64, 128)
 
@@ -50,13 +55,21 @@ class Settings:
     """How to measure. Every figure rests on `min_samples` samples AND `min_seconds` of measuring, whichever is more.
 
     `lengths`: tokens per input of the stages, special tokens included; None: those of `DEFAULT_LENGTHS` that the
-    artifact can have.
+    artifact can have. `max_celsius`: of the processor before each group of measurements; hotter, the profiler waits for
+    it to cool down, for `max_wait_seconds` in all.
     """
 
     lengths: tuple[int, ...] | None = None
     threads: int = 1
     min_samples: int = 50
     min_seconds: float = 2.0
+    max_celsius: float = MAX_CELSIUS
+    max_wait_seconds: float = MAX_WAIT_SECONDS
+
+    @property
+    def pace(self) -> Pace:
+        """Of every figure."""
+        return Pace(WARM_UP, self.min_samples, self.min_seconds)
 
     def __post_init__(self) -> None:
         lengths = self.lengths
@@ -64,8 +77,9 @@ class Settings:
             raise UsageError(f"lengths are {list(lengths)}; expected different numbers of tokens in ascending order")
         if self.min_samples < 2:
             raise UsageError(f"min_samples is {self.min_samples}; expected 2 or more")
-        if not 0 <= self.min_seconds < float("inf"):
-            raise UsageError(f"min_seconds is {self.min_seconds}; expected 0 or more")
+        for name in ("min_seconds", "max_celsius", "max_wait_seconds"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UsageError(f"{name} is {getattr(self, name)}; expected 0 or more")
 
 
 def profile(
@@ -82,18 +96,30 @@ def profile(
     `Session.predict` raise, and UsageError for lengths that the artifact cannot have.
     """
     settings = settings or Settings()
-    session = Session.load(artifact, threads=settings.threads, budget=budget)
-    chosen = texts or golden_texts(session.artifact)
-    sample = _sample(chosen.texts)
-    sizes = [len(session.encoder.encode(text, f"text {index}")) for index, text in enumerate(sample)]
-    lengths = settings.lengths or _possible_lengths(session.manifest.tokenizer.max_length)
-    inputs = [(tokens, inputs_of_length(session.artifact, sample, tokens)) for tokens in lengths]
+    require_count("threads", settings.threads)
+    opened = Artifact.open(artifact)
+    chosen = texts or golden_texts(opened)
+    sample, sizes = sample_texts(opened, chosen.texts)
+    lengths = settings.lengths or _possible_lengths(opened.manifest.tokenizer.max_length)
+    inputs = [(tokens, inputs_of_length(opened, sample, tokens)) for tokens in lengths]
+    gate = ThermalGate(settings.max_celsius, settings.max_wait_seconds, talk)
+
+    gate.wait("fresh processes")  # before this process maps the files that the first of them is to read from the disk
     talk(f"starting {COLD_STARTS} fresh processes")
-    cold = start_afresh(session.artifact.path, settings.threads, sample[0], COLD_STARTS)
-    before, wall, cpu = read_state(), perf_counter(), process_time()
-    stages = [row for tokens, sources in inputs for row in _stages(session, tokens, sources, settings, talk)]
+    cold = start_afresh(opened.path, settings.threads, sample[0], COLD_STARTS)
+    session = Session(opened, threads=settings.threads, budget=budget)
+    talk("checking the answers to the golden texts")
+    parity = _parity(verify(session))
+    before, wall, cpu, threads = read_state(), perf_counter(), process_time(), read_thread_seconds()
+    stages: list[dict[str, Any]] = []
+    for tokens, sources in inputs:
+        gate.wait(group := f"stages at {tokens} tokens")
+        talk(group)
+        stages += measure_stages(session, tokens, sources, settings.pace)
+    active = _active(threads, read_thread_seconds())
+    gate.wait("routed mix")
     talk(f"routed against full width on {len(sample)} texts")
-    mix = _mix(session, sample, settings)
+    mix = measure_mix(session, sample, settings.pace)
     spent = {"wall_seconds": round(perf_counter() - wall, 3), "own_cpu_seconds": round(process_time() - cpu, 3)}
     after = read_state()
     return {
@@ -106,15 +132,21 @@ def profile(
         "device": read_device(),
         "runtime": {
             **read_runtime(settings.threads),
+            "active_threads": active,
             "engine": f"{session.engine} {session.engine_version}",
+            "requested_provider": session.requested_provider,
+            "active_provider": session.provider,
             "thread_pool": session.thread_pool,
         },
         "state": {"before": before, "after": after, **spent},
-        "texts": _describe_texts(chosen, sizes),
+        "thermal": gate.passages,
+        "texts": _describe_texts(chosen, sample, sizes),
+        "parity": parity,
         "cold_start": cold,
         "stages": stages,
         "mix": mix,
-        "verdict": judge(stages, before, after, spent),
+        "operating_points": None if session.points is None else _front(session.points),
+        "verdict": judge(stages, before, after, spent, gate.passages),
     }
 
 
@@ -122,12 +154,24 @@ def _possible_lengths(max_length: int) -> tuple[int, ...]:
     return tuple(tokens for tokens in DEFAULT_LENGTHS if tokens <= max_length) or (max_length,)
 
 
-def _sample(texts: Sequence[Text]) -> list[Text]:
-    """At most `MAX_TEXTS`, evenly spaced, so that one pass over them stays short."""
-    if not texts:
-        raise InputError("there are no texts to profile on; give at least one")
-    places = np.linspace(0, len(texts) - 1, min(len(texts), MAX_TEXTS)).round().astype(int)
-    return [texts[place] for place in places]
+def _parity(report: VerifyReport) -> dict[str, Any]:
+    """Whether this machine answers the golden texts as torch did: labels per width, routes of texts run alone."""
+    routes = next(check for check in report.routes if check.layout == "alone" and check.reference == "torch")
+    return {
+        "passed": report.passed,
+        "rows": report.rows,
+        "label_agreement": min(check.label_agreement for check in report.widths),
+        "route_agreement": routes.agreement,
+        "failures": list(report.failures),
+    }
+
+
+def _active(before: Mapping[int, float] | str, after: Mapping[int, float] | str) -> int | str:
+    """Threads that computed: with a tenth of the busiest one's processor time or more."""
+    if isinstance(before, str) or isinstance(after, str):
+        return UNAVAILABLE
+    spent = [seconds - before.get(thread, 0.0) for thread, seconds in after.items()]
+    return sum(seconds >= 0.1 * max(spent) for seconds in spent)
 
 
 def _describe(session: Session) -> dict[str, Any]:
@@ -142,6 +186,7 @@ def _describe(session: Session) -> dict[str, Any]:
         "widths": list(manifest.widths),
         "trunk_layers": manifest.trunk_layers,
         "num_layers": manifest.num_layers,
+        "bytes": sum(file.bytes for file in manifest.all_files),
         "graphs": [
             {"name": graph.name, "bytes": graph.bytes, "quantization": graph.quantization.recipe}
             for graph in manifest.graphs
@@ -149,10 +194,11 @@ def _describe(session: Session) -> dict[str, Any]:
     }
 
 
-def _describe_texts(texts: Texts, tokens: Sequence[int]) -> dict[str, Any]:
+def _describe_texts(texts: Texts, sample: Sequence[Text], tokens: Sequence[int]) -> dict[str, Any]:
     p50, p95 = np.percentile(tokens, (50, 95))
     return {
         "source": texts.source,
+        "sha256": sha256(json.dumps(sample, ensure_ascii=False).encode("utf-8")).hexdigest(),
         "given": len(texts.texts),
         "used": len(tokens),
         "tokens_mean": round(float(np.mean(tokens)), 2),
@@ -161,124 +207,17 @@ def _describe_texts(texts: Texts, tokens: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _stages(
-    session: Session, tokens: int, inputs: Sequence[LengthInput], settings: Settings, talk: Talk
-) -> list[dict[str, Any]]:
-    """Tokenise, trunk with router, every tail, and their sum per width, all for one input of `tokens` tokens."""
-    talk(f"stages at {tokens} tokens")
-    widths = session.widths
-
-    def run_round(number: int) -> dict[tuple[str, float | None], float]:
-        source = inputs[number % len(inputs)]
-        times: dict[tuple[str, float | None], float] = {}
-        times["tokenise", None] = milliseconds_of(lambda: session.encoder.encode(source.text))
-        start = perf_counter()
-        hidden, _ = session.run_trunk(source.tokens)
-        times["trunk", None] = (perf_counter() - start) * 1000
-        for turn in range(len(widths)):  # another width first each time: A B C, B C A, ...
-            width = widths[(number + turn) % len(widths)]
-            start = perf_counter()
-            session.run_tail(width, hidden, source.tokens.attention_mask)
-            times["tail", width] = (perf_counter() - start) * 1000
-        shared = times["tokenise", None] + times["trunk", None]
-        return {**times, **{("total", width): shared + times["tail", width] for width in widths}}
-
-    samples = _measure(run_round, settings, settings.min_samples)
-    trunk = session.manifest.trunk.macs.count(tokens)
-    tails = {width: session.manifest.tail(width).macs.count(tokens) for width in widths}
-    macs: dict[tuple[str, float | None], int] = {("tokenise", None): 0, ("trunk", None): trunk}
-    for width in widths:
-        macs |= {("tail", width): tails[width], ("total", width): trunk + tails[width]}
-    return [
-        {
-            "stage": stage,
-            "width": width,
-            "tokens": tokens,
-            "macs": macs[stage, width],
-            "ms": summarise(samples[stage, width]),
-        }
-        for stage, width in macs
-    ]
-
-
-def _measure(
-    run_round: Callable[[int], Mapping[Any, float]], settings: Settings, min_samples: int
-) -> dict[Any, list[float]]:
-    return run_rounds(run_round, warm_up=WARM_UP, min_samples=min_samples, min_seconds=settings.min_seconds)
-
-
-def _mix(session: Session, texts: Sequence[Text], settings: Settings) -> dict[str, Any]:
-    """The user's texts, each routed and at full width in turn; every text counts equally often."""
-    full = Budget(width=session.widths[-1])
-    bias, last = (0.0,) * len(session.widths), len(session.widths) - 1
-    router_logits = [session.run_trunk(session.encode([text]))[1].tolist()[0] for text in texts]
-    routed_answers: dict[int, Prediction] = {}
-    full_answers: dict[int, Prediction] = {}
-
-    def run_round(number: int) -> dict[str, float]:
-        place = number % len(texts)
-        routed_first = (number // len(texts) + place) % 2 == 0
-        for routed in (routed_first, not routed_first):
-            answers = routed_answers if routed else full_answers
-            answers[place] = session.predict(texts[place], budget=session.budget if routed else full)
-        decision = milliseconds_of(lambda: choose_route(router_logits[place], bias, 0, last))
-        return {
-            "place": float(place),
-            "routed": routed_answers[place].milliseconds,
-            "full": full_answers[place].milliseconds,
-            "decision": decision,
-        }
-
-    samples = _measure(run_round, settings, -(-settings.min_samples // len(texts)) * len(texts))
-    whole = len(samples["place"]) // len(texts) * len(texts)
-    samples = {name: values[:whole] for name, values in samples.items()}
-    places = np.asarray(samples.pop("place"), dtype=int)
-    width_of = np.array([routed_answers[place].width for place in range(len(texts))])
+def _front(points: OperatingPoints) -> dict[str, Any]:
+    """What calibration found, without what only the runtime needs; `mean_ms` is of the machine that calibrated."""
+    kept = ("score", "drop", "macs", "mean_ms", "shares", "starts", "certified")
     return {
-        "shares": _shares(session, width_of, places, samples),
-        **{name: summarise(values) for name, values in samples.items()},
-        "speedup": round(float(np.mean(samples["full"]) / np.mean(samples["routed"])), 4),
-        **_agreement(session, routed_answers, full_answers),
-        "break_even_share": _break_even(width_of[places] < session.widths[-1], samples),
+        **{name: getattr(points, name) for name in ("metric", "against", "max_drop", "confidence", "samples")},
+        "points": [{name: _plain(getattr(point, name)) for name in kept} for point in points.points],
     }
 
 
-def _agreement(session: Session, routed: Mapping[int, Prediction], full: Mapping[int, Prediction]) -> dict[str, float]:
-    """`agreement` or `mean_difference` of the routed answers with the full width's."""
-    ways = ([way[place] for place in range(len(routed))] for way in (routed, full))
-    return Agreement.of(session.manifest.task, *(answers_of(session, way) for way in ways)).to_dict()
-
-
-def _shares(
-    session: Session,
-    width_of: np.ndarray[Any, Any],
-    places: np.ndarray[Any, Any],
-    samples: Mapping[str, Sequence[float]],
-) -> list[dict[str, Any]]:
-    """Per width: its share of the texts, and the mean ms of those texts routed and at full width (None if no text)."""
-    rows = []
-    for width in session.widths:
-        chosen = width_of[places] == width
-        means = {f"{way}_ms": _mean(np.asarray(samples[way])[chosen]) for way in ("routed", "full")}
-        rows.append({"width": width, "share": float(np.mean(width_of == width)), **means})
-    return rows
-
-
-def _mean(values: np.ndarray[Any, Any]) -> float | None:
-    return round(float(values.mean()), 6) if values.size else None
-
-
-def _break_even(narrow: np.ndarray[Any, Any], samples: Mapping[str, Sequence[float]]) -> float | None:
-    """The share of texts on narrow widths above which routing is faster than full width for all.
-
-    Routing costs one decision per text and gains full - routed on a narrow one: decision / (decision + gain). None if
-    no text went narrow or narrow was not faster. The router's own layers are in the trunk, which both ways run.
-    """
-    if not narrow.any():
-        return None
-    decision = float(np.mean(samples["decision"]))
-    gain = float(np.mean((np.asarray(samples["full"]) - np.asarray(samples["routed"]))[narrow]))
-    return round(decision / (decision + gain), 6) if gain > 0 else None
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def save(artifact: str | os.PathLike[str], record: Mapping[str, Any], watts: float | None = None) -> Path:
@@ -310,11 +249,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        settings = Settings(options.lengths, options.threads, options.min_samples, options.min_seconds)
+        settings = Settings(
+            options.lengths,
+            options.threads,
+            options.min_samples,
+            options.min_seconds,
+            options.max_celsius,
+            options.max_wait,
+        )
         texts = None
         if options.data is not None:
             texts = read_texts(options.data, Artifact.open(options.artifact, verify_hashes=False).manifest.text_inputs)
         budget = Budget() if options.budget is None else Budget.load(options.budget)
+        probe_artifact(options.artifact)
         record = profile(options.artifact, texts, settings, _tell, budget)
         if options.save:
             _tell(f"saved {save(options.artifact, record, options.watts or budget.watts)}")
@@ -349,6 +296,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=default.threads, help="per prediction (default %(default)s)")
     parser.add_argument("--min-samples", type=int, default=default.min_samples, help="default %(default)s")
     parser.add_argument("--min-seconds", type=float, default=default.min_seconds, help="default %(default)s")
+    parser.add_argument(
+        "--max-celsius", type=float, default=default.max_celsius, help="cool down to that before (default %(default)s)"
+    )
+    parser.add_argument(
+        "--max-wait", type=float, default=default.max_wait_seconds, help="seconds, for that (default %(default)s)"
+    )
     parser.add_argument("--budget", type=Path, help="TOML file with limits for the routed mix")
     parser.add_argument("--save", action="store_true", help="also put latency.json into the artifact")
     parser.add_argument("--watts", type=float, help="with --save: what the device draws while it computes")

@@ -201,6 +201,16 @@ class Session:
         return self._backend.version
 
     @property
+    def requested_provider(self) -> str:
+        """What was to compute inside that library: its execution provider or accelerator."""
+        return self._backend.requested_provider
+
+    @property
+    def provider(self) -> str:
+        """What computes there, as the library says."""
+        return self._backend.provider
+
+    @property
     def weight_cache(self) -> Path | None:
         """LiteRT's file of packed weights, or ONNX Runtime's folder of packed tails; None where there is none."""
         return self._backend.weight_cache

@@ -28,6 +28,7 @@ class TfliteRuntimeBackend:
     """All graphs of one artifact in one interpreter; hidden states are float32 arrays (batch, bucket, hidden)."""
 
     engine: Engine = "tflite_runtime"
+    requested_provider = provider = "CPU"
     weight_cache: Path | None = None
 
     def __init__(self, artifact: Artifact, threads: int) -> None:

@@ -24,6 +24,7 @@ from sharcs_edge_runtime.errors import ParityError, SharcsEdgeError
 from sharcs_edge_runtime.golden import Golden
 from sharcs_edge_runtime.manifest import Tolerance
 from sharcs_edge_runtime.policy import all_finite, choose_route
+from sharcs_edge_runtime.probe import probe_artifact
 from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tasks import decide, same_answers
 from sharcs_edge_runtime.tokenization import Text, TokenBatch
@@ -39,9 +40,9 @@ Layout = Literal["padded", "alone"]
 class WidthCheck:
     """One tail against torch over all golden rows; `worst_row` has the largest absolute logit difference.
 
-    `logit_agreement`: share of rows whose logits all lie within `Tolerance.logits` of torch's. `label_agreement`: share of
-    rows with torch's label, or set of labels, or (regression, whose logit is the value) a
-    value within `Tolerance.logits` of torch's.
+    `logit_agreement`: share of rows whose logits all lie within `Tolerance.logits` of torch's. `label_agreement`: share
+    of rows with torch's label, or set of labels, or (regression, whose logit is the value) a value within
+    `Tolerance.logits` of torch's.
     """
 
     graph: str
@@ -261,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
+        probe_artifact(options.artifact, options.engine)
         report = verify(Session.load(options.artifact, engine=options.engine))
         print(json.dumps(report.to_dict(), indent=2) if options.json else render(report))
         report.raise_if_failed()

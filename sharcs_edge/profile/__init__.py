@@ -1,0 +1,1 @@
+"""Profile records, on the host: read, compared, and put into words for every printer."""

@@ -1,0 +1,1 @@
+"""Devices that are somewhere else: reached over SSH or adb, measured there, nothing left running."""
