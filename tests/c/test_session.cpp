@@ -136,7 +136,7 @@ const std::string kArtifact = DATA "/classification";
 }  // namespace
 
 TEST_CASE("session: predictions are those of the Python runtime") {
-  for (const char* name : {"classification", "multi_label", "regression", "pairs"}) {
+  for (const char* name : {"classification", "multi_label", "regression", "pairs", "shared"}) {
     const SessionHandle session = open(std::string(DATA "/") + name);
     const json::Value golden = json::decode(read_all(std::string(DATA "/") + name + ".json"));
     for (const json::Value& row : *golden.as<json::Array>()) {
@@ -231,7 +231,7 @@ TEST_CASE("session: threads share it") {
 }
 
 TEST_CASE("session: every artifact agrees with its golden answers, and another one's are named") {
-  for (const char* name : {"classification", "multi_label", "regression", "pairs"}) {
+  for (const char* name : {"classification", "multi_label", "regression", "pairs", "shared"}) {
     const SessionHandle session = open(std::string(DATA "/") + name);
     sharcs_error* error = nullptr;
     const sharcs_status status = sharcs_session_verify(session.get(), &error);
@@ -285,6 +285,23 @@ TEST_CASE("session: faults are refused by name") {
   sharcs_session_options options = SHARCS_SESSION_OPTIONS_INIT;
   options.uncalibrated = 1;
   CHECK(open(copy, session, options).status == SHARCS_OK);
+}
+
+TEST_CASE("session: weights beside the graphs are checked as the graphs are, and found from any folder") {
+  const std::string shared = std::string(DATA) + "/shared";
+  const TemporaryFolder folder;
+  const std::string copy = folder.path / "artifact";
+  std::filesystem::copy(shared, copy);
+  SessionHandle session;
+  REQUIRE(open(copy, session).status == SHARCS_OK);
+  std::string bytes = read_all(copy + "/weights.bin");
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_all(copy + "/weights.bin", bytes);
+  CHECK(contains(open(copy, session).message, "weights.bin has SHA-256"));
+  write_all(copy + "/weights.bin", bytes.substr(1));
+  CHECK(contains(open(copy, session).message, "weights.bin has "));
+  std::filesystem::remove(copy + "/weights.bin");
+  CHECK(contains(open(copy, session).message, "the manifest names weights.bin, which is not there"));
 }
 
 TEST_CASE("session: calls that cannot be") {

@@ -8,6 +8,8 @@ configure_package_config_file(cmake/sharcs_edge-config.cmake.in "${CMAKE_CURRENT
                               INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/sharcs_edge-config-version.cmake"
                                  COMPATIBILITY SameMinorVersion)
+# Found from where the file lies: the prefix may be another one when the library is installed.
+file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/.")
 configure_file(cmake/sharcs_edge.pc.in sharcs_edge.pc @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/sharcs_edge-config.cmake"
               "${CMAKE_CURRENT_BINARY_DIR}/sharcs_edge-config-version.cmake" DESTINATION ${package_folder})

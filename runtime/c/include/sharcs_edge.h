@@ -30,13 +30,16 @@
  * process, prints, throws, or falls back to another model, width or device without saying so.
  *
  * Threads. A session and a budget may be used by any number of threads at the same time. Only `..._free` must be called
- * once, after the last use. The library holds no state outside its objects and changes no setting of the process. With
- * `threads` 1 the calling thread computes and no thread is started.
+ * once, after the last use. The library holds no state outside its objects and changes no setting of the process but the
+ * one below. With `threads` 1 the calling thread computes and the library starts none.
  *
  * Structs that the caller fills begin with `struct_size`, which the ..._INIT macros set: a newer library then knows which
  * fields an older program had. Fields are only ever added at the end. Zero always means "as usual" or "no limit".
  *
- * ONNX Runtime (1.20 or newer) is loaded when a session is created: the app brings its own.
+ * ONNX Runtime (1.20 or newer) is loaded when a session is created: the app brings its own. Microsoft's builds from 1.29 on
+ * send usage data to Microsoft. The library turns these events off for the process; only the environment variable
+ * ORT_DISABLE_TELEMETRY=1, set before ONNX Runtime is loaded, or a build with --no_telemetry keeps it from starting its
+ * sending thread and from the event of its start.
  */
 #ifndef SHARCS_EDGE_H
 #define SHARCS_EDGE_H

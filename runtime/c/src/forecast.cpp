@@ -4,15 +4,17 @@
 #include <cmath>
 #include <utility>
 
+#include "exact_sum.h"
+
 namespace sharcs {
 
 Forecast::Forecast(std::vector<std::int64_t> lengths, std::vector<std::vector<double>> times, std::vector<Macs> macs)
     : lengths_(std::move(lengths)), times_(std::move(times)), macs_(std::move(macs)) {}
 
 void Forecast::learn(const std::vector<std::size_t>& ran, std::int64_t tokens, double milliseconds) {
-  double tails = 0;
-  for (std::size_t index : ran) tails += expected(index + 1, tokens);
-  const double ratio = std::min(milliseconds / (expected(0, tokens) + tails), 2.0 * slowness());
+  std::vector<double> times{expected(0, tokens)};
+  for (std::size_t index : ran) times.push_back(expected(index + 1, tokens));
+  const double ratio = std::min(milliseconds / exact_sum(times), 2.0 * slowness());
   // The gains of RFC 6298: 1/4 for the deviation, 1/8 for the mean.
   deviation_ += 0.25 * (std::abs(ratio - mean_) - deviation_);
   mean_ += 0.125 * (ratio - mean_);

@@ -12,6 +12,9 @@
 
 namespace sharcs {
 
+// What OrtGetApiBase() of a library returns. `library`: as below. Throws SHARCS_ERROR_ENGINE.
+const ort::ApiBase* find_onnxruntime(const std::string& library);
+
 // ONNX Runtime of the app. Its library stays loaded for the life of the process: its threads may outlive a session.
 class Ort {
  public:

@@ -36,6 +36,7 @@ constexpr int kInt64 = 7;
   X(1, GetErrorCode, int (*)(const Status*))                                                                          \
   X(2, GetErrorMessage, const char* (*)(const Status*))                                                               \
   X(3, CreateEnv, Status* (*)(int, const char*, Env**))                                                               \
+  X(6, DisableTelemetryEvents, Status* (*)(const Env*))                                                               \
   X(7, CreateSession, Status* (*)(const Env*, const char*, const SessionOptions*, Session**))                         \
   X(9, Run,                                                                                                           \
     Status* (*)(Session*, const RunOptions*, const char* const*, const Value* const*, std::size_t, const char* const*, \

@@ -27,7 +27,9 @@ const ort::ApiBase* open(const std::string& name) {
   return get();
 }
 
-const ort::ApiBase* find_api(const std::string& library) {
+}  // namespace
+
+const ort::ApiBase* find_onnxruntime(const std::string& library) {
   if (!library.empty()) {
     const ort::ApiBase* base = open(library);
     if (base == nullptr) {
@@ -45,10 +47,8 @@ const ort::ApiBase* find_api(const std::string& library) {
                "); add it to the app, or give the path of its library");
 }
 
-}  // namespace
-
 Ort::Ort(const std::string& library, const void* api_base) {
-  const auto* base = api_base != nullptr ? static_cast<const ort::ApiBase*>(api_base) : find_api(library);
+  const auto* base = api_base != nullptr ? static_cast<const ort::ApiBase*>(api_base) : find_onnxruntime(library);
   version_ = base->GetVersionString();
   int major = 0;
   int minor = 0;
@@ -60,7 +60,9 @@ Ort::Ort(const std::string& library, const void* api_base) {
   SHARCS_ORT_FUNCTIONS(SHARCS_ORT_READ)
 #undef SHARCS_ORT_READ
   check(functions_.CreateEnv(ort::kLogError, "sharcs_edge", &env_), "ONNX Runtime cannot start");
-  const std::string failure = message(functions_.CreateCpuMemoryInfo(ort::kArenaAllocator, ort::kMemoryDefault, &memory_));
+  // Microsoft's builds from 1.29 on report loaded models and runs to Microsoft unless they are told not to.
+  std::string failure = message(functions_.DisableTelemetryEvents(env_));
+  if (failure.empty()) failure = message(functions_.CreateCpuMemoryInfo(ort::kArenaAllocator, ort::kMemoryDefault, &memory_));
   if (!failure.empty()) {
     functions_.ReleaseEnv(env_);
     throw_engine("ONNX Runtime cannot start: " + failure);

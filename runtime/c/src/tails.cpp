@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "condition_reader.h"
+#include "exact_sum.h"
 
 namespace sharcs {
 
@@ -38,13 +39,14 @@ double Tails::load_ms(std::size_t index) {
 
 void Tails::make_room(std::size_t index, double memory_mb) {
   const double room = memory_mb - memory_.trunk - memory_.tails[index];
-  double taken = 0;
   std::vector<std::size_t> others;
+  std::vector<double> sizes;
   for (std::size_t other = 0; other < slots_.size(); ++other) {
     if (other == index || !slots_[other].graph) continue;
     others.push_back(other);
-    taken += memory_.tails[other];
+    sizes.push_back(memory_.tails[other]);
   }
+  double taken = exact_sum(sizes);
   if (taken <= room) return;
   std::sort(others.begin(), others.end(), [&](std::size_t a, std::size_t b) { return slots_[a].used < slots_[b].used; });
   for (std::size_t other : others) {  // the least recently used first

@@ -15,6 +15,9 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Before ONNX Runtime is loaded: its official builds would start a thread that sends usage data.
+inline void disable_telemetry() { setenv("ORT_DISABLE_TELEMETRY", "1", 0); }
+
 class Arguments {
  public:
   void text(const std::string& name, std::string& to) {

@@ -155,6 +155,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  tools::disable_telemetry();
   std::ios::sync_with_stdio(false);
   try {
     return run(argc, argv);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class Forecast:
 
     def learn(self, ran: Sequence[int], tokens: int, milliseconds: float) -> None:
         """Enter what the trunk and the tails `ran` took together for an input."""
-        expected = self._expected(0, tokens) + sum([self._expected(index + 1, tokens) for index in ran])
+        expected = math.fsum([self._expected(0, tokens), *(self._expected(index + 1, tokens) for index in ran)])
         # A pause says little about the next input; a machine that stays slow passes this limit within a few.
         ratio = min(milliseconds / expected, 2.0 * self.slowness)
         self._deviation += _DEVIATION_GAIN * (abs(ratio - self._mean) - self._deviation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from time import perf_counter
 
@@ -63,7 +64,7 @@ class Tails:
     def _make_room(self, index: int, memory_mb: float) -> None:
         others = [other for other in self._loaded if other != index]
         room = memory_mb - self._memory.trunk - self._memory.tails[index]
-        taken = sum([self._memory.tails[other] for other in others])
+        taken = math.fsum([self._memory.tails[other] for other in others])
         if taken <= room:
             return
         for other in sorted(others, key=self._used.__getitem__):  # the least recently used first
