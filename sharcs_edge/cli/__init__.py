@@ -6,6 +6,7 @@ commands around an artifact work without torch.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -74,6 +75,7 @@ def _global_options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line (``sys.argv`` by default) and returns its exit code."""
     invocation = _Invocation()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports its start, too, when it is imported
     for stream in (sys.stdout, sys.stderr):
         # A character that the terminal's encoding lacks is shown as an escape; it must not stop a command.
         if isinstance(stream, TextIOWrapper):

@@ -247,6 +247,7 @@ def _given(budget: Budget) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports its start, too, when it is imported
     options = _parser().parse_args(arguments)
     try:
         settings = Settings(

@@ -250,6 +250,7 @@ def render(report: VerifyReport) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports its start, too, when it is imported
     parser = argparse.ArgumentParser(
         prog="python -m sharcs_edge_runtime.verify",
         description="Check on this machine that an artifact answers as torch did.",

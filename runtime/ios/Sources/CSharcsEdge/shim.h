@@ -1,0 +1,1 @@
+#include <sharcs_edge.h>
