@@ -2,6 +2,8 @@
 # make demo    train, export, verify, profile, run       make test-slow   training runs and wheel builds
 # make lint    formatting, types, import contracts       make docs        write docs/cli.md from --help
 # make bench   the tables behind the README's figures    make clean       remove what was made (distclean: .venv too)
+# make test-aarch64  on emulated ARM processors
+# make test-c  the C runtime: tests, sanitizers, ARM     make test-bindings  Kotlin, Java, Swift, ctypes, WebAssembly
 
 PYTHON ?= python3
 # Installed first and by exact version: a later requirement then never replaces a CPU build of torch by a larger one.
@@ -12,8 +14,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUNTIME := runtime/python
+BINDINGS := build/bindings
 
-.PHONY: setup test test-slow lint format bench demo docs clean distclean
+.PHONY: setup test test-aarch64 test-c test-bindings test-slow lint format bench demo docs clean distclean
 
 setup: $(INSTALLED)
 
@@ -30,7 +33,25 @@ $(INSTALLED): pyproject.toml scripts/hatch_metadata.py $(RUNTIME)/pyproject.toml
 
 # One thread a process: the tests run side by side, and tiny models gain nothing from more.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not aarch64" $(PYTEST_ARGS)
+
+# The runtime's wheel with ONNX and TFLite artifacts on emulated Cortex-A53, -A72 and -A76; skipped, with the reason,
+# where this machine cannot. Its own tests keep all cores busy.
+test-aarch64: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/aarch64 -v
+
+# Natively, under sanitizers, and on an emulated Cortex-A72 where this machine can.
+test-c: $(INSTALLED)
+	tests/c/run.sh
+
+# Tools that cannot be had are named, and their tests skipped.
+test-bindings: $(INSTALLED)
+	tests/bindings/get_tools.sh build/tools
+	cmake -S runtime/c -B $(BINDINGS)/c --log-level=WARNING -DSHARCS_WERROR=ON -DSHARCS_TESTS=OFF -DSHARCS_TOOLS=OFF \
+	  -DSHARCS_JNI=$(if $(shell command -v javac),ON,OFF)
+	cmake --build $(BINDINGS)/c --parallel 2
+	cmake --install $(BINDINGS)/c --prefix $(BINDINGS)/prefix >/dev/null
+	SHARCS_EDGE_BINDINGS=$(BINDINGS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/bindings -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -221,6 +221,25 @@ def load_device(name: str) -> DeviceProfile:
     return _build(_resolve(name, files, ()), files[name])
 
 
+def parse_device(text: str, path: Path) -> DeviceProfile:
+    """A profile that extends no other, from its TOML; `path`: the file that it is or will be.
+
+    Raises DeviceError if it breaks the schema.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DeviceError(f"{path}: is not TOML: {error}") from error
+    _check(raw, path)
+    return _build(raw, path)
+
+
+def own_folder() -> Path:
+    """Where a user's own profiles are found first: the folder of the environment variable, else the configuration's."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen) if chosen else _configuration_folder()
+
+
 def list_devices() -> tuple[DeviceProfile, ...]:
     """Every profile on the search path, by name. Raises DeviceError if one of them is not valid."""
     files = _find_files()
@@ -233,9 +252,13 @@ def _folders() -> Iterator[Traversable]:
         if not Path(chosen).is_dir():
             raise DeviceError(f"{FOLDER_VARIABLE}={chosen} is no folder: create it, or unset the variable")
         yield Path(chosen)
-    base = os.environ.get("XDG_CONFIG_HOME")
-    yield (Path(base) if base else Path.home() / ".config") / "sharcs-edge" / "devices"
+    yield _configuration_folder()
     yield resources.files("sharcs_edge_devices")
+
+
+def _configuration_folder() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "sharcs-edge" / "devices"
 
 
 def _find_files() -> dict[str, Traversable]:

@@ -11,7 +11,7 @@ from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import WidthSlice, check_widths
 from sharcs_edge.data import Columns, read_examples
 from sharcs_edge.device import DeviceProfile, Preset, load_device
-from sharcs_edge.errors import BundleError, UsageError, WidthError
+from sharcs_edge.errors import BundleError, DeviceError, UsageError, WidthError
 from sharcs_edge.export.buckets import bundle_lengths, choose_buckets
 from sharcs_edge.export.exporter import Exporter, GraphPlan, load_exporter
 from sharcs_edge.export.options import ExportOptions
@@ -84,7 +84,8 @@ def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
 
     Raises:
         BundleError: the bundle cannot be read.
-        DeviceError: unknown target, or one without a preset for the backend.
+        DeviceError: unknown target, one without a preset for the backend, or one that the engine installed here must
+            not be used on.
         WidthError: a width that the bundle lacks; the message lists those that it has.
         UsageError: the bundle reads images, its vocabulary cannot be trimmed, or the backend is unknown;
             MissingDependencyError: it lacks a library.
@@ -99,6 +100,7 @@ def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
     device = load_device(options.target)
     preset = options.preset(device)
     exporter = load_exporter(options.backend)
+    _refuse_blocked(device, exporter)
     import torch  # after the exporter, which says how to install what is missing
 
     from sharcs_edge.model.encoder import SharcsForSequenceClassification
@@ -126,6 +128,17 @@ def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
         golden_rows=min(GOLDEN_ROWS, len(bundle.examples)),
         vocabulary=vocabulary,
     )
+
+
+def _refuse_blocked(device: DeviceProfile, exporter: Exporter) -> None:
+    """Parity is checked with the engine installed here: that has to be one which runs on the target."""
+    for package, version in exporter.tools().items():
+        entry = device.blocked_by(package, version)
+        if entry is not None:
+            raise DeviceError(
+                f"{package} {version} must not be used on {device.name} ({entry.reason}), so that a check with it says "
+                f"nothing of that device: install another version with `pip install '{package}!={version}'`"
+            )
 
 
 def plan_graphs(

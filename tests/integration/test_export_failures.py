@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from sharcs_edge.device import Preset
+from sharcs_edge.device import FOLDER_VARIABLE, Preset
 from sharcs_edge.errors import (
     BundleError,
     DeviceError,
@@ -80,6 +80,17 @@ def test_a_backend_without_its_libraries_says_how_to_install_them(monkeypatch: p
     monkeypatch.delitem(sys.modules, "sharcs_edge_exporters.onnx", raising=False)
     with pytest.raises(MissingDependencyError, match=r'onnx_ir.*: pip install "sharcs-edge\[export\]"'):
         exporter.load_exporter("onnx")
+
+
+def test_an_engine_that_the_target_must_not_use(
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = '[[blocked]]\npackage = "onnxruntime"\nversions = ">=1"\nreason = "stops"\nsource = "a test"\n'
+    (tmp_path / "kiosk.toml").write_text(f'extends = "rpi4"\nname = "kiosk"\ntitle = "K"\nsummary = "K"\n{blocked}')
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(DeviceError, match=r"onnxruntime \S+ must not be used on kiosk \(stops\).*'onnxruntime!=1\."):
+        export_bundle(tiny_bundle(), tmp_path / "artifact", ExportOptions("kiosk"))
+    assert not (tmp_path / "artifact").exists()
 
 
 def test_graphs_over_two_gigabytes_are_refused() -> None:

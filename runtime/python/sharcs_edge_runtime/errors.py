@@ -70,5 +70,9 @@ class ParityError(CheckFailed):
     """The artifact, run by the real runtime, does not agree with torch within its tolerance."""
 
 
+class EngineError(SharcsEdgeError):
+    """The library that computes does not run on this processor; the message holds the version and the cure."""
+
+
 class MissingDependencyError(SharcsEdgeError):
     """An optional package is needed; the message holds the command that installs it."""
