@@ -167,8 +167,8 @@ def _limits(manifest: Manifest, vocabulary: TrimmedVocabulary | None) -> str:
         return text
     return (
         f"{text} Quantization shifts logits, and close decisions with them: on the golden rows `verify` asks "
-        f"for {tolerance.label_agreement:.0%} of the rows within {tolerance.logits:g} of torch's and with the same answer, "
-        f"and for {tolerance.route_agreement:.0%} equal routes."
+        f"for {tolerance.label_agreement:.0%} of the rows within {tolerance.logits:g} of torch's and with the same "
+        f"answer, and for {tolerance.route_agreement:.0%} equal routes."
     )
 
 
