@@ -50,6 +50,10 @@ _CAUSES: Final = (
         ),
         "check its name, that it is switched on and that its SSH server runs (`ssh {name}` should log in)",
     ),
+    (
+        re.compile(r"too long for Unix domain socket|ControlPath too long|[Bb]ad configuration option|unix_listener"),
+        "correct that in ssh's configuration (`ssh {name}` should log in)",
+    ),
 )
 
 

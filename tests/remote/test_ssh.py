@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -112,16 +113,23 @@ def test_commands_of_the_device(board: Board) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, b"\x00\xff", "note\n")
 
 
-def test_a_connection_that_the_user_s_configuration_keeps(boards: Boards, tmp_path: Path) -> None:
-    boards("kept", ControlMaster="auto", ControlPath=tmp_path / "master", ControlPersist="60")
-    try:
+def test_a_connection_that_the_user_s_configuration_keeps(boards: Boards) -> None:
+    with TemporaryDirectory(dir="/tmp") as folder:  # a socket's path has 107 bytes at most
+        master = Path(folder) / "master"
+        boards("kept", ControlMaster="auto", ControlPath=master, ControlPersist="60")
         for _ in range(2):
             assert run(SshTransport("kept"), "echo here").stdout == b"here\n"
-        assert (tmp_path / "master").exists()
-    finally:
+        assert master.exists()
         subprocess.run(
             [*os.environ[ssh.COMMAND_VARIABLE].split(), "-O", "exit", "kept"], capture_output=True, check=True
         )
+
+
+def test_settings_that_ssh_refuses(boards: Boards, artifact: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 90)
+    board = boards("long", ControlMaster="auto", ControlPath=long, ControlPersist="60")
+    profile_fails(board, artifact, "cannot reach long", "too long", "in ssh's configuration")
+    profile_fails(boards("odd", NoSuchOption="1"), artifact, "cannot reach", "configuration option", "correct that")
 
 
 @pytest.mark.parametrize("name", ["", "-oProxyCommand=touch /tmp/x", "pi "])
