@@ -4,7 +4,7 @@ answer is 1 where the routed way ends at the full width.
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,4 +30,8 @@ def load(source: Path, folder: Path, threads: int) -> Answer:
 
 
 def versions() -> dict[str, str]:
-    return {"onnxruntime": version("onnxruntime")}
+    """Of the engine: an environment that has LiteRT is for TFLite artifacts."""
+    try:
+        return {"ai-edge-litert": version("ai-edge-litert")}
+    except PackageNotFoundError:
+        return {"onnxruntime": version("onnxruntime")}
