@@ -13,6 +13,7 @@ Without arguments: a small bundle, made from the demo data, to show that it work
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -44,6 +45,8 @@ VARIANTS: tuple[tuple[EmbeddingType, bool], ...] = (
 """Of each artifact: its embeddings, and whether its vocabulary is trimmed; the first one is what others are held
 against."""
 
+_ENGINES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -59,11 +62,23 @@ class Answers:
         return self.answers[self.routes, np.arange(len(self.routes))]
 
 
+def variant_name(variant: tuple[EmbeddingType, bool]) -> str:
+    """``int8`` or ``int8-trimmed``."""
+    embeddings, trimmed = variant
+    return f"{embeddings}-trimmed" if trimmed else embeddings
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="what `sharcs-edge train` wrote")
     parser.add_argument("--data", type=Path, help="folder with train, dev and test (.jsonl or .jsonl.gz)")
     parser.add_argument("--target", default="x86-64-vnni")
+    parser.add_argument("--backend", choices=("onnx", "tflite"), default="onnx")
+    parser.add_argument(
+        "--variants",
+        default=",".join(map(variant_name, VARIANTS)),
+        help="which; the first is what others are held against",
+    )
     parser.add_argument("--work", type=Path, default=Path("build/bench/embeddings"), help="keeps the artifacts")
     parser.add_argument("--output", type=Path, metavar="PREFIX", help="writes PREFIX.md")
     return parser
@@ -71,10 +86,10 @@ def parser() -> argparse.ArgumentParser:
 
 def make_artifact(args: argparse.Namespace, embeddings: EmbeddingType, trimmed: bool) -> Path:
     """The artifact of a variant, kept in the work folder."""
-    folder: Path = args.work / args.bundle.name / f"{embeddings}{'-trimmed' if trimmed else ''}"
+    folder: Path = args.work / args.bundle.name / args.backend / variant_name((embeddings, trimmed))
     if not folder.exists():
         texts = str(find(args.data, "train")) if trimmed else None
-        options = ExportOptions(args.target, embeddings=embeddings, trim_vocab=texts)
+        options = ExportOptions(args.target, backend=args.backend, embeddings=embeddings, trim_vocab=texts)
         export_bundle(args.bundle, folder, options, progress=talk)
     return folder
 
@@ -128,8 +143,12 @@ def main() -> None:
     args = parser().parse_args()
     if args.bundle is None:
         args.bundle, args.data = demo_bundle(Path("build/bench/demo")), demo_data_folder()
-    artifacts = {variant: make_artifact(args, *variant) for variant in VARIANTS}
-    manifest = Artifact.open(artifacts[VARIANTS[-1]]).manifest
+    named = {variant_name(variant): variant for variant in VARIANTS}
+    chosen = args.variants.split(",")
+    if unknown := set(chosen) - named.keys():
+        sys.exit(f"no variant is called {', '.join(sorted(unknown))}; expected some of {', '.join(named)}")
+    artifacts = {named[name]: make_artifact(args, *named[name]) for name in chosen}
+    manifest = Artifact.open(next(iter(artifacts.values()))).manifest
     parts = []
     for name in ("dev", "test"):
         examples = read_examples(find(args.data, name), Columns(), label_names=manifest.labels, task=manifest.task)
@@ -138,7 +157,7 @@ def main() -> None:
         parts.append(results_table(artifacts, split))
     if args.bundle is not None:
         args.bundle = Path(args.bundle.name)  # its folder is no part of the command to show
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("sharcs-edge", "onnxruntime"))
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("sharcs-edge", _ENGINES[args.backend]))
     parts.append(f"Family {manifest.family}. {libraries}. {date.today().isoformat()}.\n\n`{command(parser(), args)}`")
     text = "\n\n".join(parts) + "\n"
     print(text)

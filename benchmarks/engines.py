@@ -32,6 +32,7 @@ from benchmarks.peers.measure import Settings, measure
 from benchmarks.peers.processes import EngineError
 from benchmarks.peers.tables import as_csv, as_markdown
 from sharcs_edge.assets import DEMO
+from sharcs_edge.calibrate.case import Promise
 from sharcs_edge.cli.libraries import quiet_libraries
 from sharcs_edge.errors import SharcsEdgeError, UsageError
 from sharcs_edge_runtime.fingerprint import read_device
@@ -47,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--engines", default=",".join(CONTENDERS), help="some of: %(default)s")
     parser.add_argument("--target", default="x86-64-vnni", help="the device profile of ours (default: %(default)s)")
     parser.add_argument("--max-drop", type=float, default=0.01, help="what routing may lose (default: %(default)s)")
+    parser.add_argument(
+        "--confidence", type=float, default=0.95, help="that it loses no more; 0.5: as likely as not (%(default)s)"
+    )
     parser.add_argument("--threads", default="1,2", help="a list (default: %(default)s)")
     parser.add_argument("--texts", type=int, default=600, help="drawn evenly from test (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="over all texts (default: %(default)s)")
@@ -76,9 +80,8 @@ def case_of(args: argparse.Namespace) -> Case:
         raise UsageError("--data, --plain and --ours belong together; give all three, or none for a small demo")
     demo = Path("build/bench/demo")
     plain = args.plain or demo_bundle(demo, "plain", "--widths", "1")
-    return make_case(
-        args.data, plain, args.ours or demo_bundle(demo), args.work, args.texts, args.target, args.max_drop
-    )
+    promise = Promise(args.max_drop, args.confidence)
+    return make_case(args.data, plain, args.ours or demo_bundle(demo), args.work, args.texts, args.target, promise)
 
 
 def footer(args: argparse.Namespace) -> str:
@@ -89,7 +92,8 @@ def footer(args: argparse.Namespace) -> str:
     cpus = ", ".join(f"{part['count']} cores of {part['part']}" for part in device["cpu"])
     return (
         f"`{command(parser(), shown)}`\n\nData: {Path(args.data).name}, {args.texts} texts of test, {args.rounds} "
-        f"rounds, {args.starts} starts, target {args.target}, certified to lose at most {args.max_drop:g}. {cpus} "
+        f"rounds, {args.starts} starts, target {args.target}, certified to lose at most {args.max_drop:g} "
+        f"with a confidence of {args.confidence:g}. {cpus} "
         f"({', '.join(device['features'])}), {device['os']}. {date.today().isoformat()}.\n"
     )
 

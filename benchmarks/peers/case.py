@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.peers.source import source_of
 from sharcs_edge.bundle import Bundle
+from sharcs_edge.calibrate.case import Promise
 from sharcs_edge.data import Split, load_data
 from sharcs_edge.errors import DataError, UsageError
 from sharcs_edge_runtime.tokenization import Text
@@ -19,7 +20,7 @@ PER_LENGTH = 8
 @dataclass(frozen=True)
 class Case:
     """``texts`` and ``answers`` (label numbers): of the test split; ``source``: of the plain model, see
-    :func:`source_of`; ``dev``: to calibrate on."""
+    :func:`source_of`; ``dev``: to calibrate on, for what ``promise`` says."""
 
     data: str
     plain: Bundle
@@ -29,7 +30,7 @@ class Case:
     answers: tuple[int, ...]
     dev: Split
     target: str
-    max_drop: float
+    promise: Promise
     work: Path
 
     @property
@@ -38,7 +39,7 @@ class Case:
         return Path(self.data).name
 
 
-def make_case(data: str, plain: Path, nested: Path, work: Path, texts: int, target: str, max_drop: float) -> Case:
+def make_case(data: str, plain: Path, nested: Path, work: Path, texts: int, target: str, promise: Promise) -> Case:
     """Raises DataError for data without a test split, UsageError for bundles of other data."""
     bundles = Bundle.open(plain), Bundle.open(nested)
     loaded = load_data(data, max_train_samples=None)
@@ -61,7 +62,7 @@ def make_case(data: str, plain: Path, nested: Path, work: Path, texts: int, targ
         answers=tuple(number[str(loaded.test.labels[place])] for place in chosen),
         dev=loaded.dev,
         target=target,
-        max_drop=max_drop,
+        promise=promise,
         work=folder,
     )
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.errors import BundleError
 
-BUCKETS = 4  # each is another set of graphs to convert, and to lay out in memory on the device
+BUCKETS = 4  # by the data; each is another set of graphs to convert, and to lay out in memory on the device
 _STEP = 8  # kernels compute several tokens at a time
 
 
@@ -31,14 +31,25 @@ def bundle_lengths(bundle: Bundle, max_length: int) -> list[int]:
 
 
 def choose_buckets(lengths: Sequence[int], max_length: int, count: int = BUCKETS) -> tuple[int, ...]:
-    """At most ``count`` numbers of tokens, ascending, the last one ``max_length``.
+    """Numbers of tokens, ascending, the last one ``max_length``: those that inputs are padded to.
 
-    Inputs are padded to the next one; these pad inputs of ``lengths`` least. Without lengths they are ``max_length``,
-    half of it, half of that, ...
+    At most ``count`` of them are the ones that pad inputs of ``lengths`` least. Others halve what is above the smallest
+    one, so that no longer input is padded to twice its tokens, however rare it was. Without lengths they are
+    ``max_length``, half of it, half of that, ...
     """
     if not lengths:
         halves = {max(max_length >> halvings, 1) for halvings in range(count)}
         return tuple(sorted({min(-(-half // _STEP) * _STEP, max_length) for half in halves}))
+    chosen = _least_padding(lengths, max_length, count)
+    sizes = [max_length]
+    for size in reversed(chosen[:-1]):
+        while sizes[-1] > 2 * size:
+            sizes.append(-(-sizes[-1] // (2 * _STEP)) * _STEP)
+        sizes.append(size)
+    return tuple(reversed(sizes))
+
+
+def _least_padding(lengths: Sequence[int], max_length: int, count: int) -> tuple[int, ...]:
     sizes = [*range(_STEP, max_length, _STEP), max_length]
     counts = [0] * len(sizes)
     for length in lengths:

@@ -18,6 +18,7 @@ from benchmarks.peers.floor import Floor
 from benchmarks.peers.measure import HARD, REAL, Row, Settings, measure
 from benchmarks.peers.processes import EngineError, Worker
 from benchmarks.peers.tables import as_csv, as_markdown
+from sharcs_edge.calibrate.case import Promise
 from sharcs_edge.config import SharcsConfig
 from sharcs_edge.data import load_data
 from sharcs_edge.errors import DataError, UsageError
@@ -88,13 +89,13 @@ def case(tiny_encoder: Path, tiny_data: DataFolder, tmp_path_factory: pytest.Tem
         plan = SharcsConfig(widths=widths, trunk_layers=1)
         dataset = load_data(str(data))
         train(TrainRequest(str(tiny_encoder), dataset, str(data), plan, options, folder / name), [])
-    yield make_case(str(data), folder / "plain", folder / "nested", folder / "work", 12, "x86-64-vnni", 0.5)
+    yield make_case(str(data), folder / "plain", folder / "nested", folder / "work", 12, "x86-64-vnni", Promise(0.5))
 
 
 def test_two_nested_bundles_are_no_plain_model(case: Case, tmp_path: Path) -> None:
     nested = case.nested.path
     with pytest.raises(UsageError, match="expected the single width 1"):
-        make_case(case.data, nested, nested, tmp_path / "work", 4, "x86-64-vnni", 0.5)
+        make_case(case.data, nested, nested, tmp_path / "work", 4, "x86-64-vnni", Promise(0.5))
 
 
 @pytest.mark.slow

@@ -10,10 +10,13 @@ from typing import Any
 
 from benchmarks.peers.workers.tokens import Answer
 from sharcs_edge_runtime.budget import Budget
+from sharcs_edge_runtime.onnx_backend import share_thread_pool
 from sharcs_edge_runtime.session import Session
 
 
 def load(source: Path, folder: Path, threads: int) -> Answer:
+    if threads > 1 and any(folder.glob("*.onnx")):
+        share_thread_pool(threads)  # this program has no other sessions, so it does as the README says
     session = Session.load(folder, threads=threads)
     number = {label: index for index, label in enumerate(session.labels)}
     budgets = {"full": Budget(width=session.widths[-1]), "routed": Budget()}
