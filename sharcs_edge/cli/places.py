@@ -42,14 +42,30 @@ HostsOption = Annotated[
     ),
 ]
 
+RunnerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--runner",
+        metavar="FOLDER",
+        help="Measure there with the C tools of this folder, built for it: a device without Python.",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
 
-def named_place(host: str | None, adb: str | None, hosts: Path | None, *, save: bool) -> bool:
-    """Whether one of the options was given. Raises UsageError for two of them, and for `--save` with a fleet."""
+
+def named_place(host: str | None, adb: str | None, hosts: Path | None, runner: Path | None, *, save: bool) -> bool:
+    """Whether one of the options was given.
+
+    Raises UsageError for two of them, for `--save` with a fleet, and for `--runner` without any.
+    """
     given = [f"--{name}" for name, value in (("host", host), ("adb", adb), ("hosts", hosts)) if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} name different places to measure; give one of them")
     if save and hosts is not None:
         raise UsageError("--save keeps the times of one device and --hosts measures on several: profile the one alone")
+    if runner is not None and not given:
+        raise UsageError("--runner measures on another machine: name it with --adb, --host or --hosts")
     return bool(given)
 
 

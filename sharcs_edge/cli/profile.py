@@ -12,7 +12,7 @@ import typer
 from sharcs_edge.cli.budget import UNLIMITED, takes_budget
 from sharcs_edge.cli.options import ArtifactArgument, PairColumnOption, TextColumnOption, ThreadsOption
 from sharcs_edge.cli.output import Format, ReportFormat, emit, open_output, require_folder, talk
-from sharcs_edge.cli.places import AdbOption, HostOption, HostsOption, measure_there, named_place
+from sharcs_edge.cli.places import AdbOption, HostOption, HostsOption, RunnerOption, measure_there, named_place
 from sharcs_edge.cli.rows import read_rows
 from sharcs_edge.data import Columns
 from sharcs_edge.errors import SharcsEdgeError, UsageError
@@ -81,6 +81,7 @@ def profile(
     host: HostOption = None,
     adb: AdbOption = None,
     hosts: HostsOption = None,
+    runner: RunnerOption = None,
     budget: Budget = UNLIMITED,
     form: Annotated[
         ReportFormat, typer.Option("--format", help="How to print the result on standard output.")
@@ -110,10 +111,10 @@ def profile(
     texts = _read_texts(artifact, data, Columns(text_column, pair_column, label=None))
     records: list[dict[str, Any]]
     failures = ""
-    if named_place(host, adb, hosts, save=save):
+    if named_place(host, adb, hosts, runner, save=save):
         from sharcs_edge.remote.profile import Job
 
-        records, failures = measure_there(Job(artifact, texts, settings, budget), host, adb, hosts)
+        records, failures = measure_there(Job(artifact, texts, settings, budget, runner), host, adb, hosts)
     else:
         _check_base(bases, artifact, settings)
         records = [profiler.profile(artifact, texts, settings, talk, budget)]

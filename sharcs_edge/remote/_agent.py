@@ -222,7 +222,7 @@ def _take(root: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Refused("busy", holder=os.read(lock, 100).decode()) from None
+        raise Refused("busy", holder=os.read(lock, 100).decode().strip()) from None
     os.ftruncate(lock, 0)
     os.write(lock, f"process {os.getpid()}, since {time.strftime('%H:%M:%S')}".encode())
     return lock

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from sharcs_edge.remote.link import Link, Talk
 from sharcs_edge.remote.packages import Site, runtime_site
 from sharcs_edge.remote.transport import RemoteError, Transport
-
-Talk = Callable[[str], None]
 
 # The first Python that serves becomes the agent; the source comes over stdin. No single quote, no line break: whatever
 # the login shell is, it hands this to sh as it is.
@@ -35,9 +30,7 @@ _START: Final = (
     "'"
 )
 _MACHINES_32_BIT: Final = ("arm", "i386", "i486", "i586", "i686")
-_SPARE_BYTES: Final = 32 << 20
 _PIECE: Final = 1 << 16
-_SECONDS_TO_TIDY_UP: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -80,26 +73,24 @@ def connect(transport: Transport, talk: Talk = lambda message: None) -> Iterator
         device.close()
 
 
-class Device:
+class Device(Link):
     """See `connect`, which makes it."""
 
     facts: Facts
 
     def __init__(self, transport: Transport, talk: Talk) -> None:
-        self.name = transport.name
-        self._transport = transport
-        self._talk = talk
-        self._process = transport.start(_START)
-        self._heard: deque[str] = deque(maxlen=200)
-        self._listening = False
-        self._ear = threading.Thread(target=self._hear, daemon=True)
-        self._ear.start()
+        super().__init__(transport, _START, talk)
+
+    @property
+    def folder(self) -> str:
+        """See `Link.folder`."""
+        return self.facts.folder
 
     def greet(self) -> None:
         """Start the agent and learn what the device is."""
         source = resources.files("sharcs_edge.remote").joinpath("_agent.py").read_bytes()
-        self._write(f"{len(source)}\n".encode() + source)
-        answer = self._answer()
+        self.write(f"{len(source)}\n".encode() + source)
+        answer = self.answer()
         if "pythons" in answer:
             self._refuse_python(**answer)
         answer |= {key: tuple(answer[key]) for key in ("python", "libc")}
@@ -112,28 +103,6 @@ class Device:
         self.send({site.sha256: site.path for site in missing}, extra=sum(site.unpacked for site in missing))
         for site in missing:
             self._ask("unpack", sha=site.sha256)
-
-    def send(self, files: Mapping[str, Path], extra: int = 0) -> None:
-        """Send what the device has not got of `files` (SHA-256: path), going on where a transfer was cut off.
-
-        `extra`: bytes that will be needed beside the files. Raises RemoteError if there is no room for all of it.
-        """
-        look = self._ask("look", files=list(files), sites=[])
-        received = look["received"]
-        sizes = {sha: path.stat().st_size for sha, path in files.items() if received[sha] >= 0}
-        missing = sum(size - min(received[sha], size) for sha, size in sizes.items())
-        needed = missing + extra + _SPARE_BYTES
-        if needed > look["free"]:
-            raise RemoteError(
-                f"the disk of {self.name} is too full: {_size(needed)} are needed in {self.facts.folder} and "
-                f"{_size(look['free'])} are free; free some space there, or set XDG_CACHE_HOME there to a folder "
-                "on a larger disk"
-            )
-        if sizes:
-            self._talk(f"sending {_size(missing)} in {len(sizes)} file{'s' if len(sizes) > 1 else ''}")
-        for sha, size in sizes.items():
-            offset = received[sha] if received[sha] <= size else 0
-            self._put(sha, files[sha], offset, size - offset)
 
     def fingerprint(self) -> dict[str, Any]:
         """`sharcs_edge_runtime.fingerprint.read_device` of the device, and the `clocks` of its `read_state`."""
@@ -161,8 +130,8 @@ class Device:
         The folder holds `files` (path: SHA-256 of what was sent) and `contents` (path: text). What the program writes
         to stderr goes to `talk` line by line.
         """
-        self._heard.clear()
-        self._listening = True
+        self.heard.clear()
+        self.listening = True
         try:
             answer = self._ask(
                 "call",
@@ -172,87 +141,26 @@ class Device:
                 contents=dict(contents or {}),
             )
         finally:
-            self._listening = False
-        return Ended(answer["returncode"], answer["stdout"], self._heard[-1] if self._heard else "")
+            self.listening = False
+        return Ended(answer["returncode"], answer["stdout"], self.heard[-1] if self.heard else "")
 
-    def close(self) -> None:
-        """Hang up; the end of its stdin makes the agent stop what runs and remove what it leaves."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_SECONDS_TO_TIDY_UP)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._ear.join(timeout=1)
+    def look(self, files: list[str]) -> tuple[dict[str, int], int]:
+        """See `Link.look`."""
+        answer = self._ask("look", files=files, sites=[])
+        return answer["received"], answer["free"]
 
-    def _put(self, sha: str, path: Path, offset: int, size: int) -> None:
-        self._write(json.dumps({"do": "put", "sha": sha, "offset": offset, "size": size}).encode() + b"\n")
+    def put(self, sha: str, path: Path, offset: int, size: int) -> None:
+        """See `Link.put`."""
+        self.write(json.dumps({"do": "put", "sha": sha, "offset": offset, "size": size}).encode() + b"\n")
         with path.open("rb") as stream:
             stream.seek(offset)
             while piece := stream.read(_PIECE):
-                self._write(piece)
-        self._answer()
+                self.write(piece)
+        self.answer()
 
     def _ask(self, request: str, **details: Any) -> dict[str, Any]:
-        self._write(json.dumps({"do": request, **details}).encode() + b"\n")
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        answer = self._read()
-        match answer.get("refused"):
-            case None:
-                return answer
-            case "busy":
-                raise RemoteError(
-                    f"another sharcs-edge is at work on {self.name} ({answer['holder']}), and two would disturb each "
-                    "other: wait until it is done, or end that process"
-                )
-            case "storage":
-                raise RemoteError(
-                    f"cannot write to {answer['folder']} on {self.name}: {answer['reason']}; free some space there, or "
-                    "set XDG_CACHE_HOME there to a folder that can be written"
-                )
-            case kind:
-                raise RemoteError(f"what arrived on {self.name} is {kind}: run the command again")
-
-    def _write(self, data: bytes) -> None:
-        """What the other end no longer takes is not an error yet: it has said why, or `_read` finds out."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(b"{"):  # a login shell may greet first
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        self._raise_lost()
-
-    def _raise_lost(self) -> NoReturn:
-        try:
-            returncode = self._process.wait(_SECONDS_TO_TIDY_UP)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            returncode = self._process.wait()
-        self._ear.join(timeout=5)
-        said = "\n".join(self._heard)
-        if error := self._transport.failure(returncode, said):
-            raise error
-        last = self._heard[-1] if self._heard else f"exit code {returncode}"
-        raise RemoteError(f"the work on {self.name} ended by itself ({last}); run the command again")
-
-    def _hear(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            text = line.decode("utf-8", "replace").rstrip()
-            if text:
-                self._heard.append(text)
-                if self._listening:
-                    self._talk(text)
+        self.write(json.dumps({"do": request, **details}).encode() + b"\n")
+        return self.answer()
 
     def _refuse_python(self, machine: str, bits: str, pythons: str) -> NoReturn:
         if bits == "32" or machine.startswith(_MACHINES_32_BIT):
@@ -263,9 +171,6 @@ class Device:
         found = pythons.rstrip(", ")
         raise RemoteError(
             f"{self.name} has no Python that serves ({f'found {found}' if found else 'found none'}), and 3.10 or newer "
-            "of 64 bits is needed: install it there, on Debian with `sudo apt install python3`"
+            "of 64 bits is needed: install it there, on Debian with `sudo apt install python3`, or measure with the C "
+            "tools (`--runner FOLDER`), which need none"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / (1 << 20):.1f} MB" if count >= 1 << 20 else f"{count / (1 << 10):.1f} kB"

@@ -19,7 +19,10 @@ from sharcs_edge.remote.ssh import SshTransport
 from sharcs_edge.remote.transport import RemoteError, Transport
 
 _WAYS: Final[Mapping[str, Callable[[str], Transport]]] = {"host": SshTransport, "adb": AdbTransport}
-_TYPES: Final[Mapping[str, type]] = {"name": str, "host": str, "adb": str, "artifact": str, "threads": int}
+_TYPES: Final[Mapping[str, type]] = {
+    **dict.fromkeys(("name", "host", "adb", "artifact", "runner"), str),
+    "threads": int,
+}
 _WORDS: Final[Mapping[type, str]] = {str: "text", int: "a whole number of 1 or more"}
 
 
@@ -45,7 +48,8 @@ def read_fleet(file: Path, job: Job) -> list[Member]:
     """The devices of a TOML file, each with `job` but for what the file says of it.
 
     Every ``[[device]]`` has either ``host`` (as `ssh` takes it) or ``adb`` (a serial), and may have a ``name``,
-    ``threads``, and an ``artifact`` of its own, relative to the file. Raises UsageError listing every problem.
+    ``threads``, and an ``artifact`` and a ``runner`` of its own, relative to the file. Raises UsageError listing every
+    problem.
     """
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -97,8 +101,8 @@ def _name(table: Mapping[str, Any]) -> str:
 def _member(table: Mapping[str, Any], folder: Path, job: Job) -> Member:
     (way,) = _WAYS.keys() & table.keys()
     settings = replace(job.settings, threads=table.get("threads", job.settings.threads))
-    artifact = folder / table["artifact"] if "artifact" in table else job.artifact
-    return Member(_name(table), _WAYS[way](table[way]), replace(job, artifact=artifact, settings=settings))
+    own = {field: folder / table[field] for field in ("artifact", "runner") if field in table}
+    return Member(_name(table), _WAYS[way](table[way]), replace(job, settings=settings, **own))
 
 
 def profile_fleet(members: Sequence[Member], talk: Callable[[str, str], None]) -> list[Outcome]:

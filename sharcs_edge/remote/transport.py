@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sharcs_edge.errors import SharcsEdgeError
+
+_SIGNALS: Final = {
+    signal.SIGILL: "an instruction that this CPU does not have (SIGILL): install another version of the engine there",
+    signal.SIGKILL: "SIGKILL, as when memory runs out: end other programs there, or profile an artifact with less RAM",
+}
 
 
 class RemoteError(SharcsEdgeError):
     """A device cannot be reached or cannot do what is asked of it; the message names the device and the cure."""
+
+
+def stopped(program: str, name: str, number: int) -> RemoteError:
+    """What to say of a program on the device `name` that the signal `number` ended."""
+    sign = signal.Signals(number)
+    return RemoteError(f"{program} on {name} was stopped by {_SIGNALS.get(sign, sign.name)}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ HOST_FILES = (
     r"sharcs_edge/([a-z]+/)?\w+\.py",
     r"sharcs_edge/py\.typed",
     r"sharcs_edge/profile/record\.schema\.json",
+    r"sharcs_edge/remote/_agent\.sh",
     r"sharcs_edge/report/style\.css",
     r"sharcs_edge/assets/snips/(train|dev|test)\.jsonl\.gz",
     r"sharcs_edge/assets/snips/LICENSE\.md",

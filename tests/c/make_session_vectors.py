@@ -14,7 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sharcs_edge.device import Layout
 from sharcs_edge.export import ExportOptions, export_bundle
+from sharcs_edge.export.options import QuantizationRecipe
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tokenization import Text
@@ -42,12 +44,12 @@ def load_builders(tests: str) -> Any:
     return module
 
 
-def export_shared(target: Path) -> list[Text]:
-    """Export a tiny BERT whose graphs find their weights in one weights.bin; gives texts in its words."""
+def export_tiny(target: Path, quantization: QuantizationRecipe, layout: Layout) -> list[Text]:
+    """Export a tiny BERT; gives texts in its words."""
     builders = load_builders("integration")
     with tempfile.TemporaryDirectory() as folder:
         bundle = builders.write_tiny_bundle(Path(folder) / "bundle", "bert", rows=8)
-        export_bundle(bundle, target, ExportOptions("x86-64", quantization="none", layout="shared"))
+        export_bundle(bundle, target, ExportOptions("x86-64", quantization=quantization, layout=layout))
     return [*builders.sentences(12, seed=2)]
 
 
@@ -82,8 +84,14 @@ def main() -> None:
         second = builders.point((0.0, 0.25, 0.0), (0.9, 2.0), macs=150.0)
         builders.write_points(folder, first, second)
         write_predictions(folder, single, [*WITHOUT_POINTS, {"max_drop": 0.0}, {"max_drop": 0.02}])
-    texts = export_shared(DATA / "shared")
-    write_predictions(DATA / "shared", texts, [{}, {"width": 0.5}, {"width": 1.0}, {"max_width": 0.5}])
+    # One whose graphs find their weights in one weights.bin, and one of 8-bit integers.
+    exports: dict[str, tuple[QuantizationRecipe, Layout]] = {
+        "shared": ("none", "shared"),
+        "int8": ("int8_dynamic", "separate"),
+    }
+    for name, (quantization, layout) in exports.items():
+        texts = export_tiny(DATA / name, quantization, layout)
+        write_predictions(DATA / name, texts, [{}, {"width": 0.5}, {"width": 1.0}, {"max_width": 0.5}])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,15 @@ build_and_test() { # NAME TARGET TESTS [CMAKE OPTION]...
     --parallel "$(nproc)"
 }
 
-native() { build_and_test native all .; }
+native() {
+  build_and_test native all .
+  use_tools build/c-tests/native
+}
+
+use_tools() { # FOLDER: to profile devices without Python, and for the benchmark
+  OMP_NUM_THREADS=1 SHARCS_EDGE_C_TOOLS="$1" .venv/bin/python -m pytest tests/remote/test_runner.py \
+    tests/benchmarks/test_embedded.py
+}
 
 sanitizers() {
   local options=(-DSHARCS_TOOLS=OFF -DBUILD_SHARED_LIBS=OFF -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1)

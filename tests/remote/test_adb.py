@@ -57,12 +57,17 @@ def phones(adb_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
     daemons: list[Daemon] = []
 
-    def add(**options: str) -> Phone:
+    def add(path: str = "", **options: str) -> Phone:
         cache, bin = tmp_path / f"phone{len(daemons)}", tmp_path / f"bin{len(daemons)}"
         bin.mkdir()
         (bin / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         (bin / "python3").chmod(0o755)
-        shell = {"PATH": f"{bin}:{SYSTEM_PATH}", "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1", "HOME": "/"}
+        shell = {
+            "PATH": path or f"{bin}:{SYSTEM_PATH}",
+            "XDG_CACHE_HOME": str(cache),
+            "OMP_NUM_THREADS": "1",
+            "HOME": "/",
+        }
         daemons.append(daemon := Daemon(shell, **options))
         serial = f"127.0.0.1:{daemon.port}"
         done = subprocess.run([*adb_server.split(), "connect", serial], capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@
 #include "condition_reader.h"
 #include "golden.h"
 #include "session.h"
+#include "steps.h"
 #include "timed_onnxruntime.h"
 
 namespace {
@@ -29,6 +30,7 @@ constexpr const char* kHelp =
     "  --threads N          that compute one prediction (default 1)\n"
     "  --onnxruntime FILE   library of ONNX Runtime\n"
     "  --skip-hashes        check the sizes of the artifact's files alone\n"
+    "  --steps              carry out what `sharcs-edge profile --runner` asks for on the standard input, instead\n"
     "  --version, --help\n";
 
 constexpr int kWarmUp = 2;
@@ -187,6 +189,7 @@ int run(int argc, char** argv) {
   std::string onnxruntime;
   int rounds = 20;
   bool skip_hashes = false;
+  bool steps_alone = false;
   bool version = false;
   bool help = false;
   arguments.text("--texts", texts);
@@ -194,6 +197,7 @@ int run(int argc, char** argv) {
   arguments.count("--rounds", rounds);
   arguments.count("--threads", options.threads);
   arguments.flag("--skip-hashes", skip_hashes);
+  arguments.flag("--steps", steps_alone);
   arguments.flag("--version", version);
   arguments.flag("--help", help);
   const auto rest = arguments.parse(argc, argv);
@@ -202,6 +206,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (rest.size() != 1) throw tools::UsageError("give one artifact folder; see --help");
+  if (steps_alone) return tools::serve_steps(rest[0], onnxruntime);
   options.verify_hashes = !skip_hashes;
   options.ort_api_base = tools::timed_onnxruntime(sharcs::find_onnxruntime(onnxruntime));
   const double start = sharcs::steady_seconds();

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Final
@@ -30,8 +31,6 @@ def start_afresh(artifact: Path, threads: int, text: Text, repeats: int) -> dict
     "unavailable" where the system keeps them there. The others load from the system's file cache.
     An emulated Python cannot start a child of its own: then the answer is ``{"unavailable": reason}``.
     """
-    from sharcs_edge_runtime._timing import summarise
-
     request = json.dumps({"artifact": str(artifact), "threads": threads, "text": text})
     try:
         disk_load = _start(request)["load_ms"] if _evict(artifact) else UNAVAILABLE
@@ -39,9 +38,16 @@ def start_afresh(artifact: Path, threads: int, text: Text, repeats: int) -> dict
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or [type(error).__name__]
         return {UNAVAILABLE: f"a fresh process could not be measured: {reason[-1]}"}
+    return start_record(runs, disk_load)
+
+
+def start_record(runs: Sequence[Mapping[str, Any]], disk_load_ms: float | str) -> dict[str, Any]:
+    """The result of `start_afresh` from what the processes measured: `TIMES` by name, and ``memory``."""
+    from sharcs_edge_runtime._timing import summarise
+
     return {
         **{name: summarise([run[name] for run in runs]) for name in TIMES},
-        "disk_load_ms": disk_load,
+        "disk_load_ms": disk_load_ms,
         "memory": runs[-1]["memory"],
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 from sharcs_edge_runtime._timing import Pace, milliseconds_of, run_rounds, statistics, summarise
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.evaluate import Agreement, answers_of
+from sharcs_edge_runtime.manifest import Manifest
 from sharcs_edge_runtime.policy import choose_route
 from sharcs_edge_runtime.session import Prediction, Session
 from sharcs_edge_runtime.tokenization import Text
@@ -47,19 +48,34 @@ def measure_mix(session: Session, texts: Sequence[Text], pace: Pace) -> dict[str
             "point": -1.0 if answer.point is None else float(answer.point),
         }
 
-    samples = _whole_passes(run_rounds(run_round, pace.at_least(len(texts))), len(texts))
+    samples = run_rounds(run_round, pace.at_least(len(texts)))
+    answers = (
+        answers_of(session, [way[place] for place in range(len(texts))]) for way in (routed_answers, full_answers)
+    )
+    return mix_record(session.manifest, len(texts), samples, *answers)
+
+
+def mix_record(
+    manifest: Manifest,
+    texts: int,
+    rounds: Mapping[str, Sequence[float]],
+    routed_answers: np.ndarray[Any, Any],
+    full_answers: np.ndarray[Any, Any],
+) -> dict[str, Any]:
+    """The result of `measure_mix` from its rounds, one per text and pass, in ms, and the answers of the texts."""
+    samples = _whole_passes(rounds, texts)
     routed, everything, decision = (samples[name] for name in ("routed", "full", "decision"))
     widths = samples["width"]
     return {
-        "shares": [_share(width, widths == width, routed, everything) for width in session.widths],
+        "shares": [_share(width, widths == width, routed, everything) for width in manifest.widths],
         **{name: summarise(samples[name].tolist()) for name in ("routed", "full", "decision")},
         "answered_by": widths.tolist(),
         "escalated": float(np.mean(samples["tails"] > 1)),
         "points": _points(samples["point"]),
         "speedup": round(float(everything.mean() / routed.mean()), 4),
-        **_agreement(session, routed_answers, full_answers),
+        **Agreement.of(manifest.task, routed_answers, full_answers).to_dict(),
         "router_overhead": round(float(decision.mean() / routed.mean()), 6),
-        "break_even_share": _break_even(widths < session.widths[-1], routed, everything, decision),
+        "break_even_share": _break_even(widths < manifest.widths[-1], routed, everything, decision),
     }
 
 
@@ -82,12 +98,6 @@ def _share(width: float, chosen: np.ndarray[Any, Any], routed: _Floats, full: _F
 def _points(used: _Floats) -> dict[str, float]:
     counts = Counter(int(point) for point in used.tolist() if point >= 0)
     return {str(point): counts[point] / len(used) for point in sorted(counts)}
-
-
-def _agreement(session: Session, routed: Mapping[int, Prediction], full: Mapping[int, Prediction]) -> dict[str, float]:
-    """`agreement` or `mean_difference` of the routed answers with the full width's."""
-    ways = ([way[place] for place in range(len(routed))] for way in (routed, full))
-    return Agreement.of(session.manifest.task, *(answers_of(session, way) for way in ways)).to_dict()
 
 
 def _break_even(narrow: np.ndarray[Any, Any], routed: _Floats, full: _Floats, decision: _Floats) -> float | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 from sharcs_edge_runtime._profile_inputs import LengthInput
 from sharcs_edge_runtime._timing import Pace, milliseconds_of, run_rounds, summarise
+from sharcs_edge_runtime.manifest import Manifest
 from sharcs_edge_runtime.session import Session
 
 
@@ -30,9 +31,16 @@ def measure_stages(session: Session, tokens: int, inputs: Sequence[LengthInput],
         shared = times["tokenise", None] + times["trunk", None]
         return {**times, **{("total", width): shared + times["tail", width] for width in widths}}
 
-    samples = run_rounds(run_round, pace)
-    trunk = session.manifest.trunk.macs.count(tokens)
-    tails = {width: session.manifest.tail(width).macs.count(tokens) for width in widths}
+    return stage_rows(session.manifest, tokens, run_rounds(run_round, pace))
+
+
+def stage_rows(
+    manifest: Manifest, tokens: int, samples: Mapping[tuple[str, float | None], Sequence[float]]
+) -> list[dict[str, Any]]:
+    """The rows of `measure_stages` from the samples, in ms, by stage and width."""
+    widths = manifest.widths
+    trunk = manifest.trunk.macs.count(tokens)
+    tails = {width: manifest.tail(width).macs.count(tokens) for width in widths}
     macs: dict[tuple[str, float | None], int] = {("tokenise", None): 0, ("trunk", None): trunk}
     for width in widths:
         macs |= {("tail", width): tails[width], ("total", width): trunk + tails[width]}

@@ -23,8 +23,8 @@ import numpy as np
 
 from sharcs_edge_runtime._cold_start import start_afresh
 from sharcs_edge_runtime._mix import measure_mix
+from sharcs_edge_runtime._profile_inputs import LengthInput, golden_texts, inputs_of_length, read_texts, sample_texts
 from sharcs_edge_runtime._profile_inputs import Texts as Texts
-from sharcs_edge_runtime._profile_inputs import golden_texts, inputs_of_length, read_texts, sample_texts
 from sharcs_edge_runtime._stages import measure_stages
 from sharcs_edge_runtime._thermal import MAX_CELSIUS, MAX_WAIT_SECONDS, ThermalGate
 from sharcs_edge_runtime._timing import Pace
@@ -95,13 +95,8 @@ def profile(
     None. `talk` gets a line before each step. `budget`: of the routed mix. Raises what `Session.load` and
     `Session.predict` raise, and UsageError for lengths that the artifact cannot have.
     """
-    settings = settings or Settings()
-    require_count("threads", settings.threads)
-    opened = Artifact.open(artifact)
-    chosen = texts or golden_texts(opened)
-    sample, sizes = sample_texts(opened, chosen.texts)
-    lengths = settings.lengths or _possible_lengths(opened.manifest.tokenizer.max_length)
-    inputs = [(tokens, inputs_of_length(opened, sample, tokens)) for tokens in lengths]
+    plan = Plan.make(Artifact.open(artifact), texts, settings or Settings())
+    opened, settings, sample = plan.artifact, plan.settings, plan.sample
     gate = ThermalGate(settings.max_celsius, settings.max_wait_seconds, talk)
 
     gate.wait("fresh processes")  # before this process maps the files that the first of them is to read from the disk
@@ -109,52 +104,96 @@ def profile(
     cold = start_afresh(opened.path, settings.threads, sample[0], COLD_STARTS)
     session = Session(opened, threads=settings.threads, budget=budget)
     talk("checking the answers to the golden texts")
-    parity = _parity(verify(session))
+    parity = parity_of(verify(session))
     before, wall, cpu, threads = read_state(), perf_counter(), process_time(), read_thread_seconds()
     stages: list[dict[str, Any]] = []
-    for tokens, sources in inputs:
+    for tokens, sources in plan.inputs:
         gate.wait(group := f"stages at {tokens} tokens")
         talk(group)
         stages += measure_stages(session, tokens, sources, settings.pace)
-    active = _active(threads, read_thread_seconds())
+    active = active_threads(threads, read_thread_seconds())
     gate.wait("routed mix")
     talk(f"routed against full width on {len(sample)} texts")
     mix = measure_mix(session, sample, settings.pace)
     spent = {"wall_seconds": round(perf_counter() - wall, 3), "own_cpu_seconds": round(process_time() - cpu, 3)}
-    after = read_state()
-    return {
-        "kind": "profile",
-        "schema_version": SCHEMA_VERSION,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "artifact": _describe(session),
-        "settings": {**asdict(settings), "warm_up": WARM_UP, "lengths": list(lengths)},
-        "budget": _given(session.budget),
-        "device": read_device(),
-        "runtime": {
-            **read_runtime(settings.threads),
-            "active_threads": active,
-            "engine": f"{session.engine} {session.engine_version}",
-            "requested_provider": session.requested_provider,
-            "active_provider": session.provider,
-            "thread_pool": session.thread_pool,
-        },
-        "state": {"before": before, "after": after, **spent},
-        "thermal": gate.passages,
-        "texts": _describe_texts(chosen, sample, sizes),
-        "parity": parity,
-        "cold_start": cold,
-        "stages": stages,
-        "mix": mix,
-        "operating_points": None if session.points is None else _front(session.points),
-        "verdict": judge(stages, before, after, spent, gate.passages),
+    runtime = {
+        **read_runtime(settings.threads),
+        "active_threads": active,
+        "engine": f"{session.engine} {session.engine_version}",
+        "requested_provider": session.requested_provider,
+        "active_provider": session.provider,
+        "thread_pool": session.thread_pool,
     }
+    state = {"before": before, "after": read_state(), **spent}
+    return plan.record(session.budget, read_device(), runtime, state, gate.passages, parity, cold, stages, mix)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, whatever measures it: at most `MAX_TEXTS` texts with their tokens, and inputs of each length."""
+
+    artifact: Artifact
+    settings: Settings
+    texts: Texts
+    sample: list[Text]
+    tokens: list[int]
+    inputs: list[tuple[int, list[LengthInput]]]
+
+    @classmethod
+    def make(cls, artifact: Artifact, texts: Texts | None, settings: Settings) -> Plan:
+        """See `profile` for the arguments and the errors."""
+        require_count("threads", settings.threads)
+        chosen = texts or golden_texts(artifact)
+        sample, tokens = sample_texts(artifact, chosen.texts)
+        lengths = settings.lengths or _possible_lengths(artifact.manifest.tokenizer.max_length)
+        inputs = [(length, inputs_of_length(artifact, sample, length)) for length in lengths]
+        return cls(artifact, settings, chosen, sample, tokens, inputs)
+
+    def record(
+        self,
+        budget: Budget,
+        device: Mapping[str, Any],
+        runtime: Mapping[str, Any],
+        state: Mapping[str, Any],
+        thermal: Sequence[Mapping[str, Any]],
+        parity: Mapping[str, Any],
+        cold_start: Mapping[str, Any],
+        stages: Sequence[Mapping[str, Any]],
+        mix: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The record of what was measured; each argument is a field of it."""
+        points = OperatingPoints.load(self.artifact)
+        before, after = state["before"], state["after"]
+        return {
+            "kind": "profile",
+            "schema_version": SCHEMA_VERSION,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "artifact": _describe(self.artifact),
+            "settings": {
+                **asdict(self.settings),
+                "warm_up": WARM_UP,
+                "lengths": [length for length, _ in self.inputs],
+            },
+            "budget": _given(budget),
+            "device": device,
+            "runtime": runtime,
+            "state": state,
+            "thermal": thermal,
+            "texts": _describe_texts(self.texts, self.sample, self.tokens),
+            "parity": parity,
+            "cold_start": cold_start,
+            "stages": stages,
+            "mix": mix,
+            "operating_points": None if points is None else _front(points),
+            "verdict": judge(stages, before, after, state, thermal),
+        }
 
 
 def _possible_lengths(max_length: int) -> tuple[int, ...]:
     return tuple(tokens for tokens in DEFAULT_LENGTHS if tokens <= max_length) or (max_length,)
 
 
-def _parity(report: VerifyReport) -> dict[str, Any]:
+def parity_of(report: VerifyReport) -> dict[str, Any]:
     """Whether this machine answers the golden texts as torch did: labels per width, routes of texts run alone."""
     routes = next(check for check in report.routes if check.layout == "alone" and check.reference == "torch")
     return {
@@ -166,7 +205,7 @@ def _parity(report: VerifyReport) -> dict[str, Any]:
     }
 
 
-def _active(before: Mapping[int, float] | str, after: Mapping[int, float] | str) -> int | str:
+def active_threads(before: Mapping[int, float] | str, after: Mapping[int, float] | str) -> int | str:
     """Threads that computed: with a tenth of the busiest one's processor time or more."""
     if isinstance(before, str) or isinstance(after, str):
         return UNAVAILABLE
@@ -174,11 +213,11 @@ def _active(before: Mapping[int, float] | str, after: Mapping[int, float] | str)
     return sum(seconds >= 0.1 * max(spent) for seconds in spent)
 
 
-def _describe(session: Session) -> dict[str, Any]:
-    manifest = session.manifest
+def _describe(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
     return {
-        "name": session.artifact.path.name,
-        "manifest_sha256": file_sha256(session.artifact.file(MANIFEST_NAME)),
+        "name": artifact.path.name,
+        "manifest_sha256": file_sha256(artifact.file(MANIFEST_NAME)),
         "family": manifest.family,
         "task": manifest.task,
         "backend": manifest.backend,

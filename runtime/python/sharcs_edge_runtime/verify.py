@@ -15,14 +15,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from sharcs_edge_runtime.backend import ENGINES
+from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.backend import ENGINES, Engine, Hidden
 from sharcs_edge_runtime.errors import ParityError, SharcsEdgeError
 from sharcs_edge_runtime.golden import Golden
-from sharcs_edge_runtime.manifest import Tolerance
+from sharcs_edge_runtime.manifest import Manifest, Tolerance
 from sharcs_edge_runtime.policy import all_finite, choose_route
 from sharcs_edge_runtime.probe import probe_artifact
 from sharcs_edge_runtime.session import Session
@@ -98,19 +99,37 @@ class VerifyReport:
         return {"passed": self.passed, **asdict(self)}
 
 
+class Verifiable(Protocol):
+    """An artifact with something that runs it: a `Session`, or one on another machine."""
+
+    @property
+    def artifact(self) -> Artifact: ...
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def widths(self) -> tuple[float, ...]: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def engine_version(self) -> str: ...
+    def encode(self, texts: Sequence[Text]) -> TokenBatch: ...
+    def run_trunk(self, tokens: TokenBatch) -> tuple[Hidden, NDArray[np.float32]]: ...
+    def run_tail(self, width: float, hidden: Hidden, attention_mask: NDArray[np.int64]) -> NDArray[np.float32]: ...
+
+
 class _Outputs(NamedTuple):
     logits: NDArray[np.float32]  # (widths, rows, labels)
     router_logits: NDArray[np.float32]  # (rows, widths)
     routes: NDArray[np.int64]  # (rows,)
 
 
-def verify(source: Session | str | os.PathLike[str]) -> VerifyReport:
+def verify(source: Verifiable | str | os.PathLike[str]) -> VerifyReport:
     """Run the golden rows of an artifact (a folder or a loaded session) and compare with torch.
 
     Every width is checked on every row, as one padded batch and row by row. Raises ArtifactError if the artifact cannot
     be read or run; disagreement is not an exception but `VerifyReport.failures` (see `raise_if_failed`).
     """
-    session = source if isinstance(source, Session) else Session.load(source)
+    session = Session.load(source) if isinstance(source, (str, os.PathLike)) else source
     golden = Golden.load(session.artifact.golden_file, session.manifest)
     tolerance = session.manifest.tolerance
     torch = _Outputs(golden.logits, golden.router_logits, golden.routes)
@@ -141,7 +160,7 @@ def verify(source: Session | str | os.PathLike[str]) -> VerifyReport:
     )
 
 
-def _run(session: Session, batches: Iterable[TokenBatch]) -> _Outputs:
+def _run(session: Verifiable, batches: Iterable[TokenBatch]) -> _Outputs:
     """Every width of every batch, rows concatenated."""
     bias, last = (0.0,) * len(session.widths), len(session.widths) - 1
     logits, router_logits, routes = [], [], []
@@ -154,7 +173,7 @@ def _run(session: Session, batches: Iterable[TokenBatch]) -> _Outputs:
     return _Outputs(np.concatenate(logits, axis=1), np.concatenate(router_logits), np.array(routes, dtype=np.int64))
 
 
-def _check_widths(session: Session, layout: Layout, ours: _Outputs, torch: _Outputs) -> Iterable[WidthCheck]:
+def _check_widths(session: Verifiable, layout: Layout, ours: _Outputs, torch: _Outputs) -> Iterable[WidthCheck]:
     for index, width in enumerate(session.widths):
         difference = np.abs(ours.logits[index].astype(np.float64) - torch.logits[index])  # (rows, labels)
         task = session.manifest.task
@@ -183,7 +202,7 @@ def _first_false(values: NDArray[np.bool_]) -> int | None:
     return None if values.all() else int(values.argmin())
 
 
-def _rows_with_other_tokens(session: Session, golden: Golden) -> list[int]:
+def _rows_with_other_tokens(session: Verifiable, golden: Golden) -> list[int]:
     different = []
     for index, parts in enumerate(golden.texts.tolist()):
         text: Text = parts[0] if len(parts) == 1 else (parts[0], parts[1])
