@@ -5,8 +5,9 @@ artifact's golden texts one behind the other, in C and in Python's `tokenizers`.
 their first answer, C's and Python's in turn, wall time. Growth: bytes in use after so many predictions, by the test
 `test_growth`. Size: the shared library, stripped.
 
-    cmake -S runtime/c -B build/c && cmake --build build/c
     python benchmarks/embedded.py --artifact artifact/ --build build/c --predictions 1000000
+
+Without an artifact: a small one, made from the demo data. The runtime is built where the folder does not hold it yet.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from time import perf_counter
 
 from tokenizers import Tokenizer
 
+from benchmarks.demo.artifact import demo_artifact
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.golden import Golden
 
@@ -64,6 +66,15 @@ def rows(artifact: Path, build: Path, rounds: int, starts: int, predictions: int
     yield "shared library, stripped", f"{stripped_bytes(build) / (1 << 20):.2f} MB"
 
 
+def built(folder: Path) -> Path:
+    """The build folder of runtime/c, built if it is not there."""
+    if not (folder / "sharcs-edge-bench").exists():
+        print(f"building runtime/c in {folder}", file=sys.stderr)
+        run(["cmake", "-S", Path(__file__).parents[1] / "runtime" / "c", "-B", folder])
+        run(["cmake", "--build", folder, "--parallel"])
+    return folder
+
+
 def onnxruntime_library() -> Path:
     """That of the Python package, for both sides alike."""
     spec = find_spec("onnxruntime")
@@ -80,7 +91,9 @@ def run(words: Sequence[str | Path], **environment: str) -> str:
             words, capture_output=True, text=True, check=True, env={**os.environ, **nothing_sent, **environment}
         )
     except OSError as error:
-        raise SystemExit(f"cannot run {words[0]} ({error.strerror}): name the build folder of runtime/c") from None
+        raise SystemExit(
+            f"cannot run {words[0]} ({error.strerror}): install it, or name a build folder of runtime/c"
+        ) from None
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"{words[0]} failed: {error.stderr or error.stdout}") from None
     return done.stdout
@@ -132,15 +145,17 @@ def stripped_bytes(build: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artifact", type=Path, required=True, help="an ONNX artifact")
+    parser.add_argument("--artifact", type=Path, help="an ONNX artifact")
     parser.add_argument("--build", type=Path, default=Path("build/c"), help="build folder of runtime/c")
     parser.add_argument("--rounds", type=int, default=20, help="of all golden texts")
     parser.add_argument("--starts", type=int, default=10, help="processes of either side")
     parser.add_argument("--predictions", type=int, default=1_000_000, help="over which memory may not grow")
     options = parser.parse_args(arguments)
     command = " ".join(["python", "benchmarks/embedded.py", *(sys.argv[1:] if arguments is None else arguments)])
+    artifact = options.artifact or demo_artifact(Path("build/bench/demo"))
+    found = rows(artifact, built(options.build), options.rounds, options.starts, options.predictions)
     print(f"`{command}`\n\n| | |\n|---|---|")
-    for name, figures in rows(**vars(options)):
+    for name, figures in found:
         print(f"| {name} | {figures} |", flush=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, zip_longest
 from pathlib import Path
 
 from benchmarks.peers.source import source_of
@@ -77,7 +77,7 @@ def texts_of_length(count: Callable[[Text], int], texts: Sequence[Text], tokens:
 
 
 def _grown(count: Callable[[Text], int], texts: Sequence[Text], tokens: int) -> Text:
-    """Words in the texts' order, each where it came from; one that would make it too long is left out."""
+    """Words in the texts' order, each where it came from, of a pair's parts in turn; one too long is left out."""
     parts: list[list[str]] = [[] for _ in ((texts[0],) if isinstance(texts[0], str) else texts[0])]
 
     def joined() -> Text:
@@ -85,12 +85,14 @@ def _grown(count: Callable[[Text], int], texts: Sequence[Text], tokens: int) -> 
         return whole[0] if len(whole) == 1 else (whole[0], whole[1])
 
     for text in islice(cycle(texts), 4 * tokens + len(texts)):
-        for part, words in zip(parts, (text,) if isinstance(text, str) else text, strict=True):
-            for word in words.split():
-                part.append(word)
-                found = count(joined())
-                if found == tokens:
-                    return joined()
-                if found > tokens:
-                    part.pop()
+        columns = zip_longest(*(part.split() for part in ((text,) if isinstance(text, str) else text)))
+        for part, word in ((part, word) for column in columns for part, word in zip(parts, column, strict=True)):
+            if word is None:
+                continue
+            part.append(word)
+            found = count(joined())
+            if found == tokens and all(parts):
+                return joined()
+            if found >= tokens:
+                part.pop()
     raise DataError(f"the texts give no input of exactly {tokens} tokens; leave this length out with --lengths")

@@ -42,7 +42,9 @@ def test_inputs_of_a_length_have_exactly_that_length(texts: list[str], tokens: i
 
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=9), st.integers(4, 40))
 def test_pairs_of_a_length_have_exactly_that_length(pairs: list[tuple[str, str]], tokens: int) -> None:
-    assert {letters(pair) for pair in texts_of_length(letters, [*pairs, ("a", "a")], tokens)} == {tokens}
+    found = texts_of_length(letters, [*pairs, ("a", "a")], tokens)
+    assert {letters(pair) for pair in found} == {tokens}
+    assert all(all(pair) for pair in found)  # an empty part is no text to classify
 
 
 def test_a_length_that_no_words_give_is_refused() -> None:
