@@ -31,6 +31,7 @@ def test_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(any(character.isdigit() for character in figures) for _, figures in rows)
 
 
-def test_what_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"cannot run .*sharcs-edge-bench .*name the build folder"):
-        main(["--artifact", str(DATA / "pairs"), "--build", str(tmp_path)])
+def test_a_machine_without_cmake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"cannot run cmake .*install it, or name a build folder of runtime/c"):
+        main(["--artifact", str(DATA / "pairs"), "--build", str(tmp_path / "build")])
