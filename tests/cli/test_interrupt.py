@@ -53,7 +53,7 @@ def test_train_goes_on_where_it_was_interrupted(cli: Cli, source: Path, data: Pa
     resumed = cli(*words, "--resume", "--format", "json")
     assert resumed.record["epochs"] == 20
     assert "resuming from checkpoint-" in resumed.err
-    assert "epoch 2:" not in resumed.err
+    assert "epoch 1:" not in resumed.err  # epoch 2 may be run again: its checkpoint comes after the line
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
