@@ -7,6 +7,7 @@
 # is left out, and it says so.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+unset MAKEFLAGS  # of a make that has this run beside something else
 
 for tool in cmake c++; do
   command -v "$tool" >/dev/null || {

@@ -34,7 +34,8 @@ TEST_CASE("operating points: violations are named, with the cure") {
   CHECK(contains(unknown, "run `sharcs-edge calibrate` again, or delete the file to route without it"));
   CHECK(contains(problem<OperatingPoints>(kPoints, "\"schema_version\": 1", "\"schema_version\": 2"), "calibrate again"));
   CHECK(contains(problem<OperatingPoints>(kPoints, "\"bias\": [", "\"bias\": [0.0,"), "numbers for"));
-  CHECK(contains(problem<OperatingPoints>(kPoints, "\"confidence\": 0.", "\"confidence\": 1.0, \"x\": 0."), "no test is certain"));
+  CHECK(contains(problem<OperatingPoints>(kPoints, "\"confidence\": 0.", "\"confidence\": 1.0, \"x\": 0."),
+                 "no test is certain"));
 }
 
 TEST_CASE("latency: the golden one is read") {
@@ -45,7 +46,9 @@ TEST_CASE("latency: the golden one is read") {
 }
 
 TEST_CASE("latency: violations are named") {
-  CHECK(contains(problem<LatencyTable>(kLatency, "    16,", "    65,"), "lengths must ascend, 64 follows 65 @ $.lengths[1]"));
-  CHECK(contains(problem<LatencyTable>(kLatency, "    16,", ""), "expected 1 numbers, one per length, got 2 @ $.tokenise_ms"));
+  CHECK(
+      contains(problem<LatencyTable>(kLatency, "    16,", "    65,"), "lengths must ascend, 64 follows 65 @ $.lengths[1]"));
+  CHECK(
+      contains(problem<LatencyTable>(kLatency, "    16,", ""), "expected 1 numbers, one per length, got 2 @ $.tokenise_ms"));
   CHECK(contains(problem<LatencyTable>(kLatency, "\"stable\"", "\"calm\""), "@ $.verdict"));
 }

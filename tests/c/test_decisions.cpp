@@ -144,9 +144,7 @@ std::string bits(double value) {
 }
 
 struct InTime : Startable {
-  bool startable(std::size_t index) const override {
-    return keeper->startable(*allowance, index, tokens, *elapsed, 0.0);
-  }
+  bool startable(std::size_t index) const override { return keeper->startable(*allowance, index, tokens, *elapsed, 0.0); }
   BudgetKeeper* keeper;
   const Allowance* allowance;
   std::int64_t tokens;
@@ -188,8 +186,8 @@ std::string run_input(Draw& draw, BudgetKeeper& keeper, const Budget& budget, Ta
   for (std::size_t index : way->ran()) ran += (ran.empty() ? "" : ",") + std::to_string(index);
   const std::string point = allowance->point ? std::to_string(*allowance->point) : "-1";
   return std::to_string(allowance->first) + " " + std::to_string(allowance->last) + " " + point + " " +
-         std::to_string(way->index()) + " " + sharcs_reason_name(static_cast<std::int32_t>(way->reason())) + " " + ran + " " +
-         (met ? (*met ? "1" : "0") : "-1") + " " + bits(allowance->controller->debt());
+         std::to_string(way->index()) + " " + sharcs_reason_name(static_cast<std::int32_t>(way->reason())) + " " + ran +
+         " " + (met ? (*met ? "1" : "0") : "-1") + " " + bits(allowance->controller->debt());
 }
 
 std::string sequence(std::uint64_t number) {

@@ -1,5 +1,6 @@
 // Predictions leave no memory behind: after 10,000 of them, or as many as SHARCS_PREDICTIONS says. To be exact, it needs
-// GLIBC_TUNABLES=glibc.malloc.tcache_count=0, as ctest sets it.
+// GLIBC_TUNABLES=glibc.malloc.tcache_count=0, as ctest sets it; and ORT_DISABLE_TELEMETRY=1, without which the sending
+// thread of Microsoft's ONNX Runtime takes some 15 KB for itself once it looks up its host.
 #include <malloc.h>
 
 #include <cstdlib>
@@ -10,7 +11,11 @@
 
 namespace {
 
-constexpr const char* kTexts[] = {"turn on the light", "a", "what is the weather today? play some m\xc3\xbcsic", "is the music playing?"};
+constexpr const char* kTexts[] = {"turn on the light", "a", "what is the weather today? play some m\xc3\xbcsic",
+                                  "is the music playing?"};
+
+// Blocks that were given back and asked for again may have another size: a few hundred bytes, whatever the count.
+constexpr std::size_t kNoise = 2048;
 
 // Bytes that the program has asked for and not freed, of ONNX Runtime's allocations too.
 std::size_t bytes_in_use() {
@@ -25,7 +30,8 @@ void predict(sharcs_session* session, const sharcs_budget* budget, long count) {
     const sharcs_text given{text.data(), turn % 97 == 96 ? 0 : text.size()};  // some are refused
     sharcs_prediction* prediction = nullptr;
     sharcs_error* error = nullptr;
-    const sharcs_status status = sharcs_session_predict(session, &given, 1, turn % 3 == 0 ? budget : nullptr, &prediction, &error);
+    const sharcs_status status =
+        sharcs_session_predict(session, &given, 1, turn % 3 == 0 ? budget : nullptr, &prediction, &error);
     failed += (status == SHARCS_OK) != (given.size != 0);
     sharcs_prediction_free(prediction);
     sharcs_error_free(error);
@@ -57,8 +63,7 @@ TEST_CASE("growth: predictions leave nothing behind") {
   predict(session, budget, count);
   const std::size_t after = bytes_in_use();
   MESSAGE(count << " predictions: " << before << " bytes in use before, " << after << " after");
-  // Some 15 KB appear once, when conditions are read again; the smallest allocation takes 32 bytes.
-  CHECK(after < before + 8 * static_cast<std::size_t>(count));
+  CHECK(after < before + kNoise);
   sharcs_budget_free(budget);
   sharcs_session_free(session);
 }

@@ -23,9 +23,27 @@ std::string refusal(const std::string& text) {
 TEST_CASE("json: what is not strict JSON is refused, with a reason") {
   CHECK(refusal(R"({"a": 1, "b": {"c": 1, "c": 2}})") == "the key \"c\" occurs twice in one object");
   CHECK(refusal(std::string(300, '[') + std::string(300, ']')) == "the JSON is nested too deeply");
-  for (const char* text : {"", " ", "{", "[1,]", "{\"a\":}", "NaN", "[Infinity]", "-Infinity", "\"\\ud800\"",
-                           "\"\\udc00\"", "\"\xff\"", "\"\xc3\"", "\"\xed\xa0\x80\"", "1 2", "{\"a\" 1}", "'a'", "01",
-                           "1e999", "\xef\xbb\xbf{}", "\"\x01\"", "// comment\n1"}) {
+  for (const char* text : {"",
+                           " ",
+                           "{",
+                           "[1,]",
+                           "{\"a\":}",
+                           "NaN",
+                           "[Infinity]",
+                           "-Infinity",
+                           "\"\\ud800\"",
+                           "\"\\udc00\"",
+                           "\"\xff\"",
+                           "\"\xc3\"",
+                           "\"\xed\xa0\x80\"",
+                           "1 2",
+                           "{\"a\" 1}",
+                           "'a'",
+                           "01",
+                           "1e999",
+                           "\xef\xbb\xbf{}",
+                           "\"\x01\"",
+                           "// comment\n1"}) {
     CAPTURE(text);
     CHECK(refusal(text) != "");
   }

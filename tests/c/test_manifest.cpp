@@ -55,7 +55,8 @@ TEST_CASE("manifest: all problems come at once, 20 are shown") {
 }
 
 TEST_CASE("manifest: what is no JSON is said so") {
-  CHECK(contains(failure([] { Manifest::parse("{\"a\": NaN}", "m"); }).second, "m: 1 problem in the manifest: it is not UTF-8 JSON"));
+  CHECK(contains(failure([] { Manifest::parse("{\"a\": NaN}", "m"); }).second,
+                 "m: 1 problem in the manifest: it is not UTF-8 JSON"));
   CHECK(contains(failure([] { Manifest::parse("[]", "m"); }).second, "expected an object, got an array @ $"));
 }
 

@@ -1,5 +1,6 @@
 // Sessions over tiny artifacts, through the C interface: predictions are those of the Python runtime.
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -51,7 +52,8 @@ std::vector<sharcs_text> views(const std::vector<std::string>& texts) {
   return found;
 }
 
-Result predict(sharcs_session* session, const std::vector<std::string>& texts, const sharcs_budget* budget, PredictionHandle& out) {
+Result predict(sharcs_session* session, const std::vector<std::string>& texts, const sharcs_budget* budget,
+               PredictionHandle& out) {
   sharcs_prediction* prediction = nullptr;
   sharcs_error* error = nullptr;
   const auto given = views(texts);
@@ -160,11 +162,13 @@ TEST_CASE("session: predictions are those of the Python runtime") {
 
 TEST_CASE("session: a batch answers in the order given, as one by one") {
   const SessionHandle session = open(kArtifact);
-  const std::vector<std::string> texts{"turn on the light", "light", "play some music", "what is the weather today?", "a table"};
+  const std::vector<std::string> texts{"turn on the light", "light", "play some music", "what is the weather today?",
+                                       "a table"};
   const auto given = views(texts);
   for (std::size_t batch_size : {0, 1, 2, 5}) {
     std::vector<sharcs_prediction*> found(texts.size());
-    REQUIRE(sharcs_session_predict_batch(session.get(), given.data(), given.size(), batch_size, nullptr, found.data(), nullptr) == SHARCS_OK);
+    REQUIRE(sharcs_session_predict_batch(session.get(), given.data(), given.size(), batch_size, nullptr, found.data(),
+                                         nullptr) == SHARCS_OK);
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const PredictionHandle batched(found[i]);
       PredictionHandle alone;
@@ -185,7 +189,8 @@ TEST_CASE("session: one bad text refuses its batch, by its place, and hands noth
   sharcs_error* error = nullptr;
   CHECK(sharcs_session_predict_batch(session.get(), given.data(), 2, 0, nullptr, found, &error) == SHARCS_ERROR_INPUT);
   const ErrorHandle held(error);
-  CHECK(std::string(sharcs_error_message(error)) == "text 1 of the batch is only white space; give a text or leave the input out");
+  CHECK(std::string(sharcs_error_message(error)) ==
+        "text 1 of the batch is only white space; give a text or leave the input out");
   CHECK(found[0] == nullptr);
 }
 
@@ -225,9 +230,11 @@ TEST_CASE("session: threads share it") {
         const sharcs_text text{"play some music", 15};
         sharcs_prediction* answer = nullptr;
         const bool limited = number % 2 == 1;
-        const auto status = sharcs_session_predict(session.get(), &text, 1, limited ? budget.get() : nullptr, &answer, nullptr);
+        const auto status =
+            sharcs_session_predict(session.get(), &text, 1, limited ? budget.get() : nullptr, &answer, nullptr);
         const PredictionHandle held(answer);
-        wrong[number] += status != SHARCS_OK || (!limited && (answer->label_index != first->label_index || answer->width != first->width));
+        wrong[number] += status != SHARCS_OK ||
+                         (!limited && (answer->label_index != first->label_index || answer->width != first->width));
       }
     });
   }
@@ -292,6 +299,36 @@ TEST_CASE("session: faults are refused by name") {
   CHECK(open(copy, session, options).status == SHARCS_OK);
 }
 
+TEST_CASE("session: a graph that gives other numbers than it declares is refused, not read beyond its end") {
+  const TemporaryFolder folder;
+  const std::string copy = folder.path / "artifact";
+  std::filesystem::copy(kArtifact, copy);
+  // The last dimension of the output becomes 4 in manifest and graphs; what they compute stays 3 numbers wide.
+  std::string manifest = changed(read_all(copy + "/manifest.json"), "\"weather\"", "\"weather\", \"other\"");
+  const std::string output = "\x0a\x06logits\x12";
+  for (const char* graph : {"tail_w025", "tail_w050", "tail_w100"}) {
+    const std::size_t place = manifest.find("\"logits\",", manifest.find("\"name\": \"" + std::string(graph) + "\""));
+    manifest.replace(manifest.find(" 3\n", place), 2, " 4");
+    const std::string file = copy + "/" + graph + ".onnx";
+    std::string bytes = read_all(file);
+    const std::size_t size = bytes.find("\x0a\x02\x08\x03", bytes.rfind(output));  // a Dimension of 3
+    REQUIRE(size < bytes.size());
+    bytes[size + 3] = '\x04';
+    write_all(file, bytes);
+  }
+  write_all(copy + "/manifest.json", manifest);
+  SessionHandle session;
+  sharcs_session_options options = SHARCS_SESSION_OPTIONS_INIT;
+  options.uncalibrated = 1;
+  options.skip_hashes = 1;
+  const Result opened = open(copy, session, options);
+  REQUIRE_MESSAGE(opened.status == SHARCS_OK, opened.message);
+  PredictionHandle answer;
+  const Result result = predict(session.get(), {"play some music"}, nullptr, answer);
+  CHECK(result.status == SHARCS_ERROR_ARTIFACT);
+  CHECK(result.message == "a graph gave 3 numbers where the manifest asks for 4: export the artifact again");
+}
+
 TEST_CASE("session: weights beside the graphs are checked as the graphs are, and found from any folder") {
   const std::string shared = std::string(DATA) + "/shared";
   const TemporaryFolder folder;
@@ -309,6 +346,27 @@ TEST_CASE("session: weights beside the graphs are checked as the graphs are, and
   CHECK(contains(open(copy, session).message, "the manifest names weights.bin, which is not there"));
 }
 
+TEST_CASE("session: structs of older and newer programs") {
+  struct {
+    sharcs_budget_options known = SHARCS_BUDGET_OPTIONS_INIT;
+    double added = 0;
+  } newer;
+  newer.known.struct_size = sizeof newer;
+  newer.known.limits.max_width = 0.5;
+  sharcs_budget* budget = nullptr;
+  CHECK(sharcs_budget_create(&newer.known, &budget, nullptr) == SHARCS_OK);
+  sharcs_budget_free(budget);
+  newer.added = 1;
+  sharcs_error* error = nullptr;
+  CHECK(sharcs_budget_create(&newer.known, &budget, &error) == SHARCS_ERROR_USAGE);
+  const ErrorHandle held(error);
+  CHECK(contains(sharcs_error_message(error), "a field that this version of the library does not know"));
+  newer.known.struct_size = offsetof(sharcs_budget_options, watts);
+  newer.known.watts = -1;  // behind the end of the older struct
+  CHECK(sharcs_budget_create(&newer.known, &budget, nullptr) == SHARCS_OK);
+  sharcs_budget_free(budget);
+}
+
 TEST_CASE("session: calls that cannot be") {
   SessionHandle session;
   sharcs_session_options options = SHARCS_SESSION_OPTIONS_INIT;
@@ -320,14 +378,22 @@ TEST_CASE("session: calls that cannot be") {
   options = SHARCS_SESSION_OPTIONS_INIT;
   options.struct_size = 0;
   CHECK(open(kArtifact, session, options).status == SHARCS_ERROR_USAGE);
+  options = SHARCS_SESSION_OPTIONS_INIT;
+  options.reserved = 1;
+  CHECK(open(kArtifact, session, options).message == "reserved is 1; expected 0");
   CHECK(sharcs_session_create(nullptr, nullptr, nullptr, nullptr) == SHARCS_ERROR_USAGE);
   const SessionHandle good = open(kArtifact);
   PredictionHandle answer;
   CHECK(contains(predict(good.get(), {"a", "b"}, nullptr, answer).message, "takes one text per input"));
   const BudgetHandle budget = make_budget({0.3, 0, 0, 0, 0, 0, 0, 0, 0, 0});
-  CHECK(predict(good.get(), {"a"}, budget.get(), answer).message == "there is no width 0.3: there are 0.25, 0.5, 1; use one of these");
+  CHECK(predict(good.get(), {"a"}, budget.get(), answer).message ==
+        "there is no width 0.3: there are 0.25, 0.5, 1; use one of these");
   const BudgetHandle small = make_budget({0, 0, 0, 0, 0, 1, 0, 0, 0, 0});
-  CHECK(contains(predict(good.get(), {"a"}, small.get(), answer).message, "memory_mb is 1, and the trunk with tail_w025 takes"));
+  CHECK(contains(predict(good.get(), {"a"}, small.get(), answer).message,
+                 "memory_mb is 1, and the trunk with tail_w025 takes"));
+  sharcs_conditions conditions = SHARCS_CONDITIONS_INIT;
+  conditions.known = 16;
+  CHECK(sharcs_session_push_conditions(good.get(), &conditions, nullptr) == SHARCS_ERROR_USAGE);
   sharcs_session_free(nullptr);
   sharcs_prediction_free(nullptr);
   sharcs_budget_free(nullptr);

@@ -95,7 +95,8 @@ TEST_CASE("tokens: bad texts are refused by name") {
   const sharcs_text pair[] = {{"a", 1}, {"", 0}};
   CHECK(contains(failure([&] { tokenizer.encode(pair, 2, "the text"); }).second, "takes one text per input"));
   const Tokenizer pairs = open(kBert, 16, 2);
-  CHECK(contains(failure([&] { pairs.encode(pair, 1, "the text"); }).second, "the text is 1 text; this artifact takes pairs"));
+  CHECK(
+      contains(failure([&] { pairs.encode(pair, 1, "the text"); }).second, "the text is 1 text; this artifact takes pairs"));
   CHECK(contains(failure([&] { pairs.encode(pair, 2, "the text"); }).second, "part 1 of the text is empty"));
 }
 
@@ -115,7 +116,8 @@ TEST_CASE("tokenizer.json: what this runtime cannot do alike is refused by name"
     return message;
   };
   CHECK(contains(refusal(changed(bert, "BertNormalizer", "NFKC")), "has the normalizer \"NFKC\"; this runtime knows"));
-  CHECK(contains(refusal(changed(bert, "\"BertPreTokenizer\"", "\"Whitespace\"")), "behind the pre-tokenizer \"Whitespace\""));
+  CHECK(
+      contains(refusal(changed(bert, "\"BertPreTokenizer\"", "\"Whitespace\"")), "behind the pre-tokenizer \"Whitespace\""));
   CHECK(contains(refusal(changed(bert, "\"WordPiece\",\"unk", "\"Unigram\",\"unk")), "has the model \"Unigram\""));
   CHECK(contains(refusal(changed(bert, "TemplateProcessing", "Other")), "has the post-processor \"Other\""));
   CHECK(contains(refusal(changed(roberta, "\"dropout\":null", "\"dropout\":0.1")), "dropout"));

@@ -12,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       try {
         const sharcs::TokenizerSpec spec{{}, 16, id, pad, true};
         const sharcs::Tokenizer tokenizer(text, "tokenizer.json", spec, 2);
-        const sharcs_text pair[] = {{"T\xc3\xbcrn on [MASK] <mask> the light's 12", 35}, {"\xe4\xb8\xad\xe6\x96\x87 a\0b", 10}};
+        const sharcs_text pair[] = {{"T\xc3\xbcrn on [MASK] <mask> the light's 12", 35},
+                                    {"\xe4\xb8\xad\xe6\x96\x87 a\0b", 10}};
         tokenizer.encode(pair, 2, "the text");
       } catch (const sharcs::Error&) {
       }

@@ -29,12 +29,16 @@
  * as well; `sharcs_status_message` says what every status means. On success `*error` is NULL. Nothing here ends the
  * process, prints, throws, or falls back to another model, width or device without saying so.
  *
- * Threads. A session and a budget may be used by any number of threads at the same time. Only `..._free` must be called
+ * Threads. Every function may be called from any thread. A session and a budget may be used by any number of threads at
+ * the same time; predictions and errors never change, so that any thread may read them. Only `..._free` must be called
  * once, after the last use. The library holds no state outside its objects and changes no setting of the process but the
- * one below. With `threads` 1 the calling thread computes and the library starts none.
+ * one below. With `threads` 1 the calling thread computes and the library starts none. No lock is held while a graph
+ * runs for an input; while graphs are loaded, or timed for a deadline, other inputs of the session may have to wait.
  *
  * Structs that the caller fills begin with `struct_size`, which the ..._INIT macros set: a newer library then knows which
- * fields an older program had. Fields are only ever added at the end. Zero always means "as usual" or "no limit".
+ * fields an older program had, and an older library refuses what it does not know, unless it is 0. Fields are only ever
+ * added at the end; sharcs_text, sharcs_limits and sharcs_rule stay as they are. Zero always means "as usual" or "no
+ * limit", and fields named `reserved` must be 0. Structs that the library fills begin with the size that it filled.
  *
  * ONNX Runtime (1.20 or newer) is loaded when a session is created: the app brings its own. Microsoft's builds from 1.29 on
  * send usage data to Microsoft. The library turns these events off for the process; only the environment variable
@@ -59,9 +63,10 @@ extern "C" {
 
 /* ---- Versions ---- */
 
-/* Version of the library that runs, such as "0.1.0". */
+/* Version of the library that runs, such as "0.1.0"; a constant string. */
 SHARCS_API const char *sharcs_version(void);
-/* Number of this interface: it changes when a program must be compiled anew. */
+/* Number of this interface: it changes when a program must be compiled anew. The function says that of the library that
+ * runs, the constant that of this header. */
 #define SHARCS_ABI_VERSION 1
 SHARCS_API int32_t sharcs_abi_version(void);
 
@@ -145,9 +150,10 @@ typedef struct sharcs_budget_options {
 #define SHARCS_BUDGET_OPTIONS_INIT \
   { sizeof(sharcs_budget_options), {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, NULL, 0 }
 
-/* A budget that was checked. Equal ones are one budget: their mean is held over the inputs of all of them. */
+/* A budget that was checked. Equal ones are one budget: their mean is held over the inputs of all of them. It belongs to no
+ * session; what an artifact cannot hold is said when a session first gets it. */
 typedef struct sharcs_budget sharcs_budget;
-/* SHARCS_ERROR_USAGE for a value out of its range, SHARCS_ERROR_WIDTH for limits that leave no width. */
+/* Fails with SHARCS_ERROR_USAGE for a value out of its range, SHARCS_ERROR_WIDTH for limits that leave no width. */
 SHARCS_API sharcs_status sharcs_budget_create(const sharcs_budget_options *options, sharcs_budget **out,
                                               sharcs_error **error);
 SHARCS_API void sharcs_budget_free(sharcs_budget *budget);
@@ -171,7 +177,8 @@ typedef struct sharcs_session_options {
 #define SHARCS_SESSION_OPTIONS_INIT \
   { sizeof(sharcs_session_options), NULL, NULL, NULL, 0, 0, 0, 0 }
 
-/* Open an artifact folder, check its files, load its tokenizer and graphs. `options` may be NULL.
+/* Open an artifact folder, check its files, load its tokenizer and graphs: best in the background, for it reads and hashes
+ * all of them. `options` may be NULL. The folder must stay as it is while the session lives: graphs may be loaded later.
  * Fails with SHARCS_ERROR_ARTIFACT, _DOCUMENT, _MANIFEST, _USAGE, _WIDTH (the budget) or _ENGINE. */
 SHARCS_API sharcs_status sharcs_session_create(const char *artifact, const sharcs_session_options *options,
                                                sharcs_session **out, sharcs_error **error);
@@ -179,7 +186,7 @@ SHARCS_API void sharcs_session_free(sharcs_session *session);
 
 enum { SHARCS_CLASSIFICATION = 1, SHARCS_MULTI_LABEL = 2, SHARCS_REGRESSION = 3 };
 
-/* What the artifact is; it lives as long as the session. */
+/* What the artifact is; it lives as long as the session and never changes. */
 typedef struct sharcs_session_info {
   size_t struct_size;
   const char *family;
@@ -193,6 +200,7 @@ typedef struct sharcs_session_info {
   int32_t num_points;  /* operating points; 0: not calibrated */
   const char *onnxruntime_version;
 } sharcs_session_info;
+/* NULL for NULL. */
 SHARCS_API const sharcs_session_info *sharcs_session_get_info(const sharcs_session *session);
 
 /* ---- Predictions ---- */
@@ -214,7 +222,7 @@ enum {
   SHARCS_REASON_MEMORY = 7,
   SHARCS_REASON_DEADLINE = 8
 };
-/* "router", "explicit", ...; "unknown" for another number. */
+/* "router", "explicit", ..., as a constant string; "unknown" for another number. */
 SHARCS_API const char *sharcs_reason_name(int32_t reason);
 
 /* The answer for one input (SPEC.md, section 8). What the task does not have is NULL, NaN, -1 or 0 as said. */
@@ -242,7 +250,9 @@ typedef struct sharcs_prediction {
 } sharcs_prediction;
 
 /* Answer one input: `texts` are the artifact's `text_inputs` texts (`num_texts` says how many are given).
- * `budget`: NULL for the session's. */
+ * `budget`: NULL for the session's. The first prediction under a deadline may time the graphs first, for some runs of each.
+ * Fails with SHARCS_ERROR_INPUT for a text that is empty, only white space or not UTF-8, or a wrong number of texts; _USAGE
+ * or _WIDTH for a budget that this artifact cannot hold; _ARTIFACT if a graph is damaged, _ENGINE if ONNX Runtime fails. */
 SHARCS_API sharcs_status sharcs_session_predict(sharcs_session *session, const sharcs_text *texts, size_t num_texts,
                                                 const sharcs_budget *budget, sharcs_prediction **out,
                                                 sharcs_error **error);
@@ -250,13 +260,16 @@ SHARCS_API void sharcs_prediction_free(sharcs_prediction *prediction);
 
 /* Answer `count` inputs at once; `texts` holds those of one input after the other, count * text_inputs in all. `out` has
  * room for `count` predictions, each to be freed by itself; after a failure all are NULL. Rows of like length share a
- * trunk run of at most `batch_size` (0: 32). All texts are checked before the first is computed. */
+ * trunk run of at most `batch_size` (0: 32). All texts are checked before the first is computed. `count` may be 0.
+ * Fails as sharcs_session_predict does; the message names the text by its place, from 0. */
 SHARCS_API sharcs_status sharcs_session_predict_batch(sharcs_session *session, const sharcs_text *texts, size_t count,
                                                       size_t batch_size, const sharcs_budget *budget,
                                                       sharcs_prediction **out, sharcs_error **error);
 
 /* Run the artifact's golden texts on this machine, every width of each, and compare with torch's answers (SPEC.md,
- * section 7): SHARCS_OK, or SHARCS_ERROR_PARITY with a message that names graph, number, limit and row of each failure. */
+ * section 7): SHARCS_OK, or SHARCS_ERROR_PARITY with a message that names graph, number, limit and row of each failure.
+ * Fails with SHARCS_ERROR_ARTIFACT for golden texts that cannot be read, and as a prediction does. Takes seconds, and loads
+ * every graph whatever the session's memory_mb. */
 SHARCS_API sharcs_status sharcs_session_verify(sharcs_session *session, sharcs_error **error);
 
 /* ---- Conditions of the device ---- */
@@ -281,7 +294,8 @@ typedef struct sharcs_conditions {
 #define SHARCS_CONDITIONS_INIT \
   { sizeof(sharcs_conditions), 0, 0, 0, 0, 0, 0 }
 
-/* Say how the device is doing: what `known` names counts until the next call, which replaces all of it. */
+/* Say how the device is doing: what `known` names counts until the next call, which replaces all of it, for inputs that
+ * begin after this call. Fails with SHARCS_ERROR_USAGE for a value out of its range. */
 SHARCS_API sharcs_status sharcs_session_push_conditions(sharcs_session *session, const sharcs_conditions *conditions,
                                                         sharcs_error **error);
 

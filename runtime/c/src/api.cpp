@@ -41,7 +41,7 @@ std::unique_ptr<HeldPrediction> to_c(Prediction&& from, const Manifest& manifest
   to.label_index = -1;
   Outcome& outcome = from.outcome;
   if (manifest.task == Task::classification) {
-    held->names = {manifest.labels[outcome.label]};
+    held->names.push_back(manifest.labels[outcome.label]);
     to.label = held->names[0].c_str();
     to.label_index = static_cast<std::int32_t>(outcome.label);
     to.score = outcome.scores[outcome.label];
@@ -54,6 +54,7 @@ std::unique_ptr<HeldPrediction> to_c(Prediction&& from, const Manifest& manifest
     to.value = outcome.value;
   }
   held->held_scores = std::move(outcome.scores);
+  held->held_ran.reserve(from.ran.size());
   for (std::size_t index : from.ran) held->held_ran.push_back(manifest.widths[index]);
   to.scores = held->held_scores.empty() ? nullptr : held->held_scores.data();
   to.num_scores = held->held_scores.size();
@@ -77,8 +78,11 @@ SessionOptions read_options(const sharcs_session_options* given) {
   if (all.onnxruntime != nullptr) options.onnxruntime = all.onnxruntime;
   options.ort_api_base = all.ort_api_base;
   if (all.budget != nullptr) options.budget = all.budget->budget;
-  if (all.threads < 0) throw_usage("threads is " + std::to_string(all.threads) + "; expected an integer of at least 1, or 0 for 1");
+  if (all.threads < 0) {
+    throw_usage("threads is " + std::to_string(all.threads) + "; expected an integer of at least 1, or 0 for 1");
+  }
   if (all.threads > 0) options.threads = all.threads;
+  check_reserved(all.reserved);
   options.verify_hashes = all.skip_hashes == 0;
   options.calibrated = all.uncalibrated == 0;
   return options;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -40,14 +41,22 @@ sharcs_status guarded(sharcs_error** error, Body body) noexcept {
   }
 }
 
-// A struct that the caller filled, with zeros for the fields that an older program does not have.
+// A struct that the caller filled, with zeros for the fields that an older program does not have. Those that only a newer
+// one has must be 0.
 template <typename Options>
 Options copy_options(const Options& given) {
-  Options options{};
-  if (given.struct_size < sizeof(std::size_t)) {
-    throw_usage("struct_size is " + std::to_string(given.struct_size) + "; begin with the ..._INIT macro of the struct");
+  constexpr std::size_t kLargest = 4096;
+  const std::size_t size = given.struct_size;
+  if (size < sizeof(std::size_t) || size > kLargest) {
+    throw_usage("struct_size is " + std::to_string(size) + "; begin with the ..._INIT macro of the struct");
   }
-  std::memcpy(&options, &given, std::min(given.struct_size, sizeof(Options)));
+  const auto* bytes = reinterpret_cast<const unsigned char*>(&given);
+  if (size > sizeof(Options) &&
+      std::any_of(bytes + sizeof(Options), bytes + size, [](unsigned char byte) { return byte != 0; })) {
+    throw_usage("a struct has a field that this version of the library does not know; update the library or leave it 0");
+  }
+  Options options{};
+  std::memcpy(&options, &given, std::min(size, sizeof(Options)));
   return options;
 }
 

@@ -52,7 +52,7 @@ std::string resolve(const std::string& path) {
 }
 
 std::string missing_manifest(const std::string& folder) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(folder.c_str(), &status) != 0) return folder + " does not exist" + kExpected;
   if (!S_ISDIR(status.st_mode)) return folder + " is a file" + kExpected;
   return folder + " holds no " + kManifestName + kExpected;
@@ -60,7 +60,7 @@ std::string missing_manifest(const std::string& folder) {
 
 void check_size(const Artifact& artifact, const FileRef& entry) {
   const std::string path = artifact.file(entry.file);
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
     throw_artifact(artifact.path + ": the manifest names " + entry.file + ", which is not there: " + kCure);
   }
@@ -76,8 +76,8 @@ void check_size(const Artifact& artifact, const FileRef& entry) {
 
 void check_hash(const Artifact& artifact, const FileRef& entry) {
   Sha256 hash;
-  const bool there = read_pieces(artifact.file(entry.file),
-                                 [&](const char* data, std::size_t size) { hash.update(data, size); });
+  const bool there =
+      read_pieces(artifact.file(entry.file), [&](const char* data, std::size_t size) { hash.update(data, size); });
   const std::string found = hash.finish();
   if (!there || found != entry.sha256) {
     throw_artifact(artifact.path + ": " + entry.file + " has SHA-256 " + found + ", the manifest says " + entry.sha256 +

@@ -19,6 +19,8 @@ struct Allowed {
   const char* expected;
 };
 
+constexpr std::uint32_t kAllConditions = SHARCS_HAS_BATTERY_BELOW | SHARCS_HAS_BATTERY_ABOVE | SHARCS_HAS_TEMPERATURE_BELOW |
+                                         SHARCS_HAS_TEMPERATURE_ABOVE | SHARCS_HAS_THROTTLED | SHARCS_HAS_BACKGROUND;
 constexpr double kLarge = 1e12;  // far beyond any limit in its unit, far inside binary64
 constexpr const char* kWidth = "a fraction above 0 and up to 1, such as 0.5";
 constexpr const char* kMilliseconds = "milliseconds above 0, such as 4.5";
@@ -56,7 +58,15 @@ void check(const Limits& limits) {
 
 std::optional<double> given(double value) { return value == 0 ? std::nullopt : std::optional(value); }
 
+// Refuses bits that only a newer version knows.
+void check_bits(std::uint32_t bits, std::uint32_t known, const char* name) {
+  if ((bits & ~known) == 0) return;
+  throw_usage(std::string(name) + " is " + std::to_string(bits) + "; expected a sum of the constants that " +
+              "sharcs_edge.h lists for it, up to " + std::to_string(known));
+}
+
 Limits read_limits(const sharcs_limits& from) {
+  check_reserved(from.reserved);
   Limits limits;
   limits.values = {given(from.width),       given(from.min_width), given(from.max_width), given(from.mean_ms),
                    given(from.deadline_ms), given(from.memory_mb), std::nullopt,          given(from.energy_mj)};
@@ -80,11 +90,14 @@ bool agree(const std::optional<bool>& one, const std::optional<bool>& other) { r
 // Whether some condition of the device lets both rules hold.
 bool together(const Rule& one, const Rule& other) {
   return overlap(span(one.battery_above, one.battery_below), span(other.battery_above, other.battery_below)) &&
-         overlap(span(one.temperature_above, one.temperature_below), span(other.temperature_above, other.temperature_below)) &&
+         overlap(span(one.temperature_above, one.temperature_below),
+                 span(other.temperature_above, other.temperature_below)) &&
          agree(one.throttled, other.throttled) && agree(one.background, other.background);
 }
 
 Rule read_rule(const sharcs_rule& from) {
+  check_reserved(from.reserved);
+  check_bits(from.conditions, kAllConditions, "conditions");
   Rule rule{read_limits(from.limits), {}, {}, {}, {}, {}, {}};
   const auto has = [&](std::uint32_t bit) { return (from.conditions & bit) != 0; };
   if (has(SHARCS_HAS_BATTERY_BELOW)) rule.battery_below = from.battery_below;
@@ -186,7 +199,8 @@ std::uint32_t Budget::asks() const {
 }
 
 bool Budget::sets(Limits::Kind kind) const {
-  return limits[kind] || std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.limits[kind].has_value(); });
+  return limits[kind] ||
+         std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.limits[kind].has_value(); });
 }
 
 Limits Budget::in_force(const Conditions& now) const {
@@ -236,7 +250,13 @@ std::pair<std::size_t, std::size_t> allowed_widths(const Limits& limits, const s
               "; widen the limits or export that width");
 }
 
+void check_reserved(std::int32_t reserved) {
+  if (reserved != 0) throw_usage("reserved is " + std::to_string(reserved) + "; expected 0");
+}
+
 void check_conditions(const sharcs_conditions& conditions) {
+  check_reserved(conditions.reserved);
+  check_bits(conditions.known, kBattery | kTemperature | kThrottled | kBackground, "known");
   if ((conditions.known & kBattery) != 0) check({"battery", 0, 1, false, kBatteryShare}, conditions.battery);
   if ((conditions.known & kTemperature) != 0) {
     check({"temperature", -273.15, 1000, false, kCelsius}, conditions.temperature);

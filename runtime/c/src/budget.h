@@ -89,5 +89,7 @@ std::pair<std::size_t, std::size_t> allowed_widths(const Limits& limits, const s
 
 // Throws SHARCS_ERROR_USAGE unless a pushed condition can be.
 void check_conditions(const sharcs_conditions& conditions);
+// Throws SHARCS_ERROR_USAGE for a field that may come to mean something in a newer version, and is not 0.
+void check_reserved(std::int32_t reserved);
 
 }  // namespace sharcs

@@ -67,7 +67,8 @@ ByteLevelBpe::ByteLevelBpe(const json::Value& pre_tokenizer, const json::Value& 
       fuse_unknown_(read_flag(model, "fuse_unk", false)) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const json::Value* affix = model.find(key);
-    if (affix != nullptr && !affix->is_null() && (affix->as<std::string>() == nullptr || !affix->as<std::string>()->empty())) {
+    if (affix != nullptr && !affix->is_null() &&
+        (affix->as<std::string>() == nullptr || !affix->as<std::string>()->empty())) {
       refuse_tokenizer(std::string("has a BPE model with a ") + key + ", which this runtime does not know");
     }
   }
@@ -76,7 +77,9 @@ ByteLevelBpe::ByteLevelBpe(const json::Value& pre_tokenizer, const json::Value& 
   if (dropout != nullptr && !dropout->is_null() && !(rate != nullptr && rate->value == 0)) {
     refuse_tokenizer("has a BPE model with dropout, whose tokens are random");
   }
-  if (read_flag(model, "byte_fallback", false)) refuse_tokenizer("has a BPE model with byte_fallback, which this runtime does not know");
+  if (read_flag(model, "byte_fallback", false)) {
+    refuse_tokenizer("has a BPE model with byte_fallback, which this runtime does not know");
+  }
   const auto* vocabulary = need(model, "vocab", "the BPE model").as<json::Object>();
   if (vocabulary == nullptr) refuse_tokenizer("has a vocabulary that is no object");
   vocabulary_ = Vocabulary(vocabulary->size());

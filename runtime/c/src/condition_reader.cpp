@@ -9,8 +9,8 @@
 namespace sharcs {
 namespace {
 
-constexpr double kInterval = 1.0;    // seconds between two readings, at least
-constexpr double kShare = 0.001;     // of the time, readings may take
+constexpr double kInterval = 1.0;  // seconds between two readings, at least
+constexpr double kShare = 0.001;   // of the time, readings may take
 constexpr double kBatteryPlay = 0.01;
 constexpr double kTemperaturePlay = 1.0;
 

@@ -18,12 +18,12 @@ class Controller {
   double debt() const { return debt_; }
 
  private:
-  double debt_ = 0;        // in targets; above 0, inputs took too long
-  double arrears_ = 0;     // of pauses, to be added to the debt
-  double usual_ = 1;       // size of a pause
-  double gap_ = 1000;      // inputs between pauses
-  double since_ = 1000;    // inputs since the last pause
-  double carry_ = 0;       // of the error diffusion between two points
+  double debt_ = 0;      // in targets; above 0, inputs took too long
+  double arrears_ = 0;   // of pauses, to be added to the debt
+  double usual_ = 1;     // size of a pause
+  double gap_ = 1000;    // inputs between pauses
+  double since_ = 1000;  // inputs since the last pause
+  double carry_ = 0;     // of the error diffusion between two points
 };
 
 }  // namespace sharcs

@@ -125,7 +125,8 @@ Device Device::read(const std::string& root) {
   for (const Processor& processor : all) {
     const std::string name = part_of(processor);
     if (name.empty()) continue;
-    const auto known = std::find_if(device.parts.begin(), device.parts.end(), [&](const auto& part) { return part.first == name; });
+    const auto known =
+        std::find_if(device.parts.begin(), device.parts.end(), [&](const auto& part) { return part.first == name; });
     if (known == device.parts.end()) {
       device.parts.emplace_back(name, 1);
     } else {

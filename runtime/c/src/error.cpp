@@ -10,8 +10,7 @@ void throw_usage(std::string message) { throw Error(SHARCS_ERROR_USAGE, std::mov
 void throw_width(std::string message) { throw Error(SHARCS_ERROR_WIDTH, std::move(message)); }
 void throw_engine(std::string message) { throw Error(SHARCS_ERROR_ENGINE, std::move(message)); }
 
-void throw_document(sharcs_status status, const std::string& source, const Problems& problems,
-                    const std::string& cure) {
+void throw_document(sharcs_status status, const std::string& source, const Problems& problems, const std::string& cure) {
   constexpr std::size_t kShown = 20;
   std::string message = source + ": " + std::to_string(problems.size()) + (problems.size() == 1 ? " problem" : " problems");
   if (status == SHARCS_ERROR_MANIFEST) message += " in the manifest";

@@ -5,9 +5,15 @@
 #include <utility>
 
 namespace sharcs {
+namespace {
+
+constexpr std::size_t kUsual = 8;  // partials of probabilities are fewer
+
+}  // namespace
 
 double exact_sum(const std::vector<double>& values) {
   std::vector<double> partials;  // that do not overlap, ascending in size
+  partials.reserve(kUsual);
   for (double x : values) {
     std::size_t kept = 0;
     for (double y : partials) {

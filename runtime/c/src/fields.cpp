@@ -18,9 +18,7 @@ bool is_identifier(std::string_view key) {
 
 }  // namespace
 
-void fail(Problems& problems, const std::string& what, const std::string& path) {
-  problems.push_back(what + " @ " + path);
-}
+void fail(Problems& problems, const std::string& what, const std::string& path) { problems.push_back(what + " @ " + path); }
 
 std::string child(const std::string& path, std::string_view key) {
   return is_identifier(key) ? path + "." + std::string(key) : path + "[" + json::show(key) + "]";
@@ -126,8 +124,7 @@ std::optional<std::map<std::string, std::string>> read_texts(const json::Value& 
   return texts;
 }
 
-Fields::Fields(const json::Value& value, std::string path, Problems& problems,
-               std::initializer_list<const char*> names)
+Fields::Fields(const json::Value& value, std::string path, Problems& problems, std::initializer_list<const char*> names)
     : value_(value), path_(std::move(path)), problems_(problems) {
   const auto* object = value.as<json::Object>();
   if (object == nullptr) {

@@ -41,8 +41,8 @@ struct Range {
 
 // An array whose items `item` reads; nothing if any of them is wrong.
 template <typename T, typename Reader>
-std::optional<std::vector<T>> read_array(const json::Value& value, const std::string& path, Problems& problems,
-                                         Reader item, bool may_be_empty = false) {
+std::optional<std::vector<T>> read_array(const json::Value& value, const std::string& path, Problems& problems, Reader item,
+                                         bool may_be_empty = false) {
   const auto* array = value.as<json::Array>();
   if (array == nullptr) {
     fail(problems, "expected an array, got " + json::show(value), path);

@@ -26,12 +26,12 @@ double Forecast::expected(std::size_t graph, std::int64_t tokens) const {
   if (place == 0) return times.front();
   if (place == lengths_.size()) {
     const double known = macs_[graph].count(lengths_.back());
-    const double growth = known != 0 ? macs_[graph].count(tokens) / known
-                                     : static_cast<double>(tokens) / static_cast<double>(lengths_.back());
+    const double growth =
+        known != 0 ? macs_[graph].count(tokens) / known : static_cast<double>(tokens) / static_cast<double>(lengths_.back());
     return times.back() * growth;
   }
-  const double share = static_cast<double>(tokens - lengths_[place - 1]) /
-                       static_cast<double>(lengths_[place] - lengths_[place - 1]);
+  const double share =
+      static_cast<double>(tokens - lengths_[place - 1]) / static_cast<double>(lengths_[place] - lengths_[place - 1]);
   return times[place - 1] + share * (times[place] - times[place - 1]);
 }
 

@@ -26,7 +26,9 @@ class Reader {
   std::vector<T> values(const char* name, const char* dtype, const std::vector<std::size_t>& shape) const {
     const NpyArray& found = array(name);
     if (found.dtype != dtype) refuse(std::string("holds ") + found.dtype + " in " + name + ", expected " + dtype);
-    if (found.shape != shape || found.size() == 0) refuse(std::string("has another shape of ") + name + " than the manifest asks for");
+    if (found.shape != shape || found.size() == 0) {
+      refuse(std::string("has another shape of ") + name + " than the manifest asks for");
+    }
     std::vector<T> values(found.size());
     std::memcpy(values.data(), found.data.data(), found.data.size());
     return values;
@@ -35,8 +37,12 @@ class Reader {
   // NumPy's text: UTF-32, filled up with NULs.
   std::vector<std::string> texts(const char* name, const std::vector<std::size_t>& shape) const {
     const NpyArray& found = array(name);
-    if (found.dtype.compare(0, 2, "<U") != 0) refuse(std::string("holds ") + found.dtype + " in " + name + ", expected text");
-    if (found.shape != shape || found.size() == 0) refuse(std::string("has another shape of ") + name + " than the manifest asks for");
+    if (found.dtype.compare(0, 2, "<U") != 0) {
+      refuse(std::string("holds ") + found.dtype + " in " + name + ", expected text");
+    }
+    if (found.shape != shape || found.size() == 0) {
+      refuse(std::string("has another shape of ") + name + " than the manifest asks for");
+    }
     const std::size_t letters = found.data.size() / 4 / found.size();
     std::vector<std::string> texts(found.size());
     std::u32string codes(letters, U'\0');
@@ -51,7 +57,9 @@ class Reader {
     return texts;
   }
 
-  [[noreturn]] void refuse(const std::string& what) const { throw_artifact(file_ + " " + what + ": export the artifact again"); }
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw_artifact(file_ + " " + what + ": export the artifact again");
+  }
 
  private:
   const std::string& file_;

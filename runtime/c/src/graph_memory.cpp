@@ -22,7 +22,9 @@ double graph_mb(const Graph& graph) {
 
 GraphMemory GraphMemory::of(const Manifest& manifest) {
   GraphMemory memory{manifest.widths, graph_mb(manifest.trunk()), {}};
-  for (std::size_t index = 0; index < manifest.widths.size(); ++index) memory.tails.push_back(graph_mb(manifest.tail(index)));
+  for (std::size_t index = 0; index < manifest.widths.size(); ++index) {
+    memory.tails.push_back(graph_mb(manifest.tail(index)));
+  }
   return memory;
 }
 

@@ -95,8 +95,9 @@ void BudgetKeeper::require(const Budget& budget) {
                 "it, or leave the limit out");
   }
   if (budget.sets(Limits::energy_mj) && !watts(budget)) {
-    throw_usage("energy_mj needs the watts that the device draws: give `watts` in the budget, or save them with "
-                "`sharcs-edge profile --save --watts`");
+    throw_usage(
+        "energy_mj needs the watts that the device draws: give `watts` in the budget, or save them with "
+        "`sharcs-edge profile --save --watts`");
   }
   if (!forecast_ && budget.sets(Limits::deadline_ms)) forecast_ = latency_.forecast();
 }

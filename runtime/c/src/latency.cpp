@@ -78,8 +78,8 @@ LatencyTable LatencyTable::parse(std::string_view data, const std::string& sourc
   Problems problems;
   std::vector<Column> columns;
   const Fields fields(document, "$", problems,
-                      {"schema_version", "manifest_sha256", "created", "device", "runtime", "threads", "verdict",
-                       "lengths", "tokenise_ms", "graphs", "watts"});
+                      {"schema_version", "manifest_sha256", "created", "device", "runtime", "threads", "verdict", "lengths",
+                       "tokenise_ms", "graphs", "watts"});
   fields.read("schema_version", Integer{kKind.version, kKind.version});
   const auto binding = fields.read("manifest_sha256", read_sha256);
   fields.read("created", read_text);

@@ -66,8 +66,7 @@ std::optional<TensorSpec> read_tensor(const json::Value& value, const std::strin
   return TensorSpec{*name, *dtype, *shape};
 }
 
-std::optional<std::vector<TensorSpec>> read_tensors(const json::Value& value, const std::string& path,
-                                                    Problems& problems) {
+std::optional<std::vector<TensorSpec>> read_tensors(const json::Value& value, const std::string& path, Problems& problems) {
   return read_array<TensorSpec>(value, path, problems, read_tensor);
 }
 
@@ -75,7 +74,7 @@ std::optional<std::vector<TensorSpec>> read_tensors(const json::Value& value, co
 std::optional<double> read_quantization(const json::Value& value, const std::string& path, Problems& problems) {
   const Fields fields(value, path, problems, {"recipe", "matmul_coverage", "options"});
   const auto recipe = fields.read("recipe", [](const auto& v, const auto& p, auto& found) {
-    return read_one_of(v, p, found, {"none", "int8_dynamic"});
+    return read_one_of(v, p, found, {"none", "int8_dynamic", "int8_static"});
   });
   const auto coverage = fields.read("matmul_coverage", Range{0, 1});
   const auto options = fields.read("options", [](const auto& v, const auto& p, auto& found) {
@@ -101,9 +100,8 @@ std::optional<Graph> read_graph(const json::Value& value, const std::string& pat
   const Fields fields(value, path, problems,
                       {"name", "role", "width", "file", "sha256", "bytes", "inputs", "outputs", "quantization", "macs"});
   const auto name = fields.read("name", read_text);
-  const auto role = fields.read("role", [](const auto& v, const auto& p, auto& found) {
-    return read_one_of(v, p, found, {"trunk", "tail"});
-  });
+  const auto role = fields.read(
+      "role", [](const auto& v, const auto& p, auto& found) { return read_one_of(v, p, found, {"trunk", "tail"}); });
   const auto width = fields.read_or_null<double>("width", Range{0, 1, true});
   const auto file = read_reference(fields);
   const auto inputs = fields.read("inputs", read_tensors);
@@ -139,9 +137,7 @@ std::optional<Tolerance> read_tolerance(const json::Value& value, const std::str
 std::optional<Task> read_task(const json::Value& value, const std::string& path, Problems& problems) {
   const auto name = read_one_of(value, path, problems, {"classification", "multi_label", "regression"});
   if (!name) return std::nullopt;
-  return *name == "classification" ? Task::classification
-         : *name == "multi_label"  ? Task::multi_label
-                                   : Task::regression;
+  return *name == "classification" ? Task::classification : *name == "multi_label" ? Task::multi_label : Task::regression;
 }
 
 std::optional<Backend> read_backend(const json::Value& value, const std::string& path, Problems& problems) {
@@ -151,16 +147,16 @@ std::optional<Backend> read_backend(const json::Value& value, const std::string&
 }
 
 ManifestDraft read_draft(const json::Value& document, Problems& problems) {
-  const Fields fields(document, "$", problems,
-                      {"schema_version", "family", "task", "labels", "text_inputs", "backend", "buckets", "widths",
-                       "trunk_layers", "num_layers", "graphs", "tokenizer", "golden", "files", "target", "tolerance", "tools"});
+  const Fields fields(
+      document, "$", problems,
+      {"schema_version", "family", "task", "labels", "text_inputs", "backend", "buckets", "widths", "trunk_layers",
+       "num_layers", "graphs", "tokenizer", "golden", "files", "target", "tolerance", "tools"});
   ManifestDraft draft;
   fields.read("schema_version", Integer{kSchemaVersion, kSchemaVersion});
   draft.family = fields.read("family", read_text);
   draft.task = fields.read("task", read_task);
-  draft.labels = fields.read("labels", [](const auto& v, const auto& p, auto& found) {
-    return read_array<std::string>(v, p, found, read_text);
-  });
+  draft.labels = fields.read(
+      "labels", [](const auto& v, const auto& p, auto& found) { return read_array<std::string>(v, p, found, read_text); });
   draft.text_inputs = fields.read("text_inputs", Integer{1, 2});
   draft.backend = fields.read("backend", read_backend);
   draft.buckets = fields.read_or_null<std::vector<std::int64_t>>("buckets", [](const auto& v, const auto& p, auto& found) {
@@ -171,9 +167,8 @@ ManifestDraft read_draft(const json::Value& document, Problems& problems) {
   });
   draft.trunk_layers = fields.read("trunk_layers", Integer{0});
   draft.num_layers = fields.read("num_layers", Integer{1});
-  draft.graphs = fields.read("graphs", [](const auto& v, const auto& p, auto& found) {
-    return read_array<Graph>(v, p, found, read_graph);
-  });
+  draft.graphs = fields.read(
+      "graphs", [](const auto& v, const auto& p, auto& found) { return read_array<Graph>(v, p, found, read_graph); });
   draft.tokenizer = fields.read("tokenizer", read_tokenizer);
   draft.golden = fields.read("golden", read_file_reference);
   draft.files = fields.read("files", [](const auto& v, const auto& p, auto& found) {
@@ -198,9 +193,8 @@ const Graph& Manifest::trunk() const {
 
 const Graph& Manifest::tail(std::size_t index) const {
   const double width = widths[index];
-  return *std::find_if(graphs.begin(), graphs.end(), [&](const Graph& graph) {
-    return graph.width && std::abs(*graph.width - width) <= kSameWidth;
-  });
+  return *std::find_if(graphs.begin(), graphs.end(),
+                       [&](const Graph& graph) { return graph.width && std::abs(*graph.width - width) <= kSameWidth; });
 }
 
 std::vector<FileRef> Manifest::all_files() const {
@@ -230,7 +224,7 @@ Manifest Manifest::parse(std::string_view data, const std::string& source) {
   ManifestDraft draft = read_draft(document, problems);
   check_manifest_rules(draft, problems);
   if (!problems.empty()) throw_document(SHARCS_ERROR_MANIFEST, source, problems, "");
-  return Manifest{*draft.family, *draft.task,   *draft.labels,    *draft.text_inputs, *draft.backend, *draft.widths,
+  return Manifest{*draft.family, *draft.task,      *draft.labels, *draft.text_inputs, *draft.backend,  *draft.widths,
                   *draft.graphs, *draft.tokenizer, *draft.golden, *draft.files,       *draft.tolerance};
 }
 
@@ -249,8 +243,7 @@ std::size_t find_width(const std::vector<double>& widths, double width) {
   for (std::size_t index = 0; index < widths.size(); ++index) {
     if (std::abs(widths[index] - width) <= kSameWidth) return index;
   }
-  throw_width("there is no width " + format_general(width) + ": there are " + format_widths(widths) +
-              "; use one of these");
+  throw_width("there is no width " + format_general(width) + ": there are " + format_widths(widths) + "; use one of these");
 }
 
 }  // namespace sharcs

@@ -133,8 +133,7 @@ void check_graphs(const ManifestDraft& draft, Problems& problems) {
   if (!draft.widths) return;
   for (std::size_t index = 0; index < draft.widths->size(); ++index) {
     if (!has_width(tails, (*draft.widths)[index])) {
-      fail(problems, "width " + format_general((*draft.widths)[index]) + " has no tail in $.graphs",
-           at("$.widths", index));
+      fail(problems, "width " + format_general((*draft.widths)[index]) + " has no tail in $.graphs", at("$.widths", index));
     }
   }
 }
@@ -153,8 +152,8 @@ bool shape_fits(const std::vector<Dimension>& shape, const std::vector<std::opti
   return true;
 }
 
-void check_tensors(const std::vector<TensorSpec>& tensors, const std::vector<Expected>& expected,
-                   const std::string& path, Problems& problems) {
+void check_tensors(const std::vector<TensorSpec>& tensors, const std::vector<Expected>& expected, const std::string& path,
+                   Problems& problems) {
   std::vector<std::string> names;
   std::vector<std::string> wanted;
   for (const TensorSpec& tensor : tensors) names.push_back(tensor.name);

@@ -2,12 +2,13 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace sharcs {
 namespace {
 
-constexpr std::size_t kLargest = std::size_t{1} << 26;  // bytes of an array: far more than any golden file has
+constexpr std::size_t kLargest = std::size_t{1} << 26;  // bytes of all arrays: far more than any golden file has
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
@@ -111,6 +112,7 @@ std::map<std::string, NpyArray> read_npz(std::string_view data) {
   const std::uint64_t count = number(data, end + 10, 2);
   std::size_t at = number(data, end + 16, 4);
   std::map<std::string, NpyArray> arrays;
+  std::size_t room = kLargest;
   for (std::uint64_t index = 0; index < count; ++index) {
     if (number(data, at, 4) != 0x02014b50) refuse("its directory is damaged");
     const std::uint64_t method = number(data, at + 10, 2);
@@ -120,7 +122,8 @@ std::map<std::string, NpyArray> read_npz(std::string_view data) {
     const std::size_t local = number(data, at + 42, 4);
     std::string name(part(data, at + 46, name_size));
     at += 46 + name_size + number(data, at + 30, 2) + number(data, at + 32, 2);
-    if (size > kLargest) refuse("an array is too large");
+    if (size > room || packed > room) refuse("its arrays are too large");
+    room -= std::max(size, packed);
     const std::size_t begin = local + 30 + number(data, local + 26, 2) + number(data, local + 28, 2);
     const std::string_view content = part(data, begin, packed);
     if (method != 0 && method != 8) refuse("an array is packed in an unknown way");

@@ -13,7 +13,7 @@ namespace sharcs {
 struct NpyArray {
   std::string dtype;  // as NumPy writes it: "<i8", "<f4", "<U12"
   std::vector<std::size_t> shape;
-  std::string data;   // little-endian, in C order
+  std::string data;  // little-endian, in C order
 
   std::size_t size() const;
 };

@@ -24,9 +24,9 @@ auto numbers(Bounds bounds, bool may_be_empty = false) {
 }
 
 std::optional<OperatingPoint> read_point(const json::Value& value, const std::string& path, Problems& problems) {
-  const Fields fields(value, path, problems,
-                      {"bias", "thresholds", "shares", "starts", "macs", "mean_ms", "score", "drop", "drop_bound",
-                       "p_value", "certified"});
+  const Fields fields(
+      value, path, problems,
+      {"bias", "thresholds", "shares", "starts", "macs", "mean_ms", "score", "drop", "drop_bound", "p_value", "certified"});
   const auto bias = fields.read("bias", numbers(Range{-kCertainBias, kCertainBias}));
   const auto thresholds = fields.read("thresholds", numbers(Range{0, 2}, true));
   const auto shares = fields.read("shares", numbers(Range{0, 1}));
@@ -124,8 +124,8 @@ void OperatingPoints::check_fit(const Manifest& manifest, Problems& problems) co
   }
   if (value_scale.has_value() != (manifest.task == Task::regression)) {
     fail(problems,
-         std::string("expected ") + (value_scale ? "null for a task without values" : "a number for regression") +
-             ", got " + (value_scale ? format_general(*value_scale) : "null"),
+         std::string("expected ") + (value_scale ? "null for a task without values" : "a number for regression") + ", got " +
+             (value_scale ? format_general(*value_scale) : "null"),
          "$.value_scale");
   }
 }
@@ -140,9 +140,8 @@ OperatingPoints OperatingPoints::parse(std::string_view data, const std::string&
   const auto binding = fields.read("manifest_sha256", read_sha256);
   fields.read("created", read_text);
   fields.read("tools", read_texts);
-  fields.read("against", [](const auto& v, const auto& p, auto& found) {
-    return read_one_of(v, p, found, {"labels", "full"});
-  });
+  fields.read("against",
+              [](const auto& v, const auto& p, auto& found) { return read_one_of(v, p, found, {"labels", "full"}); });
   const auto samples = fields.read("samples", Integer{1});
   const auto tested = fields.read("tested", Integer{0});
   fields.read("metric", read_text);

@@ -23,11 +23,11 @@ class Held {
 };
 
 template <typename T>
-Tensor view(const Ort& ort, const std::vector<T>& data, const std::vector<std::int64_t>& shape, int type) {
+Tensor view(const Ort& ort, const std::vector<T>& data, std::initializer_list<std::int64_t> shape, int type) {
   ort::Value* value = nullptr;
   // ONNX Runtime takes inputs as they are; its C interface has no const for them.
   ort.check(ort().CreateTensorWithDataAsOrtValue(ort.memory(), const_cast<T*>(data.data()), data.size() * sizeof(T),
-                                                 shape.data(), shape.size(), type, &value),
+                                                 shape.begin(), shape.size(), type, &value),
             "a tensor cannot be made");
   return Tensor(ort, value);
 }
@@ -98,24 +98,26 @@ void Tensor::reset() noexcept {
   value_ = nullptr;
 }
 
-Tensor Tensor::of(const Ort& ort, const std::vector<std::int64_t>& data, const std::vector<std::int64_t>& shape) {
+Tensor Tensor::of(const Ort& ort, const std::vector<std::int64_t>& data, std::initializer_list<std::int64_t> shape) {
   return view(ort, data, shape, ort::kInt64);
 }
 
-Tensor Tensor::of(const Ort& ort, const std::vector<float>& data, const std::vector<std::int64_t>& shape) {
+Tensor Tensor::of(const Ort& ort, const std::vector<float>& data, std::initializer_list<std::int64_t> shape) {
   return view(ort, data, shape, ort::kFloat);
 }
 
-const float* Tensor::floats() const {
+const float* Tensor::floats(std::size_t count) const {
+  Held<ort::TensorInfo> info((*ort_)().ReleaseTensorTypeAndShapeInfo);
+  ort_->check((*ort_)().GetTensorTypeAndShape(value_, &info.value), "a tensor's shape cannot be read");
+  std::size_t found = 0;
+  ort_->check((*ort_)().GetTensorShapeElementCount(info.value, &found), "a tensor's shape cannot be read");
+  if (found != count) {
+    throw_artifact("a graph gave " + std::to_string(found) + " numbers where the manifest asks for " +
+                   std::to_string(count) + ": export the artifact again");
+  }
   void* data = nullptr;
   ort_->check((*ort_)().GetTensorMutableData(value_, &data), "a tensor cannot be read");
   return static_cast<const float*>(data);
-}
-
-std::vector<std::int64_t> Tensor::shape() const {
-  Held<ort::TensorInfo> info((*ort_)().ReleaseTensorTypeAndShapeInfo);
-  ort_->check((*ort_)().GetTensorTypeAndShape(value_, &info.value), "a shape cannot be read");
-  return shape_of(*ort_, info.value);
 }
 
 OrtGraph::OrtGraph(std::shared_ptr<const Ort> ort, const Graph& graph, const std::string& file, int threads)
@@ -190,23 +192,22 @@ void OrtGraph::check_tensors(const std::string& file, const std::vector<TensorSp
   }
 }
 
-std::vector<Tensor> OrtGraph::run(const std::vector<const Tensor*>& inputs) const {
-  const char* input_names[3];
-  const char* output_names[2];
-  const ort::Value* values[3];
-  ort::Value* results[2] = {nullptr, nullptr};
-  for (std::size_t index = 0; index < inputs.size(); ++index) {
+OrtGraph::Outputs OrtGraph::run(const Inputs& inputs) const {
+  const char* input_names[kMostInputs];
+  const char* output_names[kMostOutputs];
+  const ort::Value* values[kMostInputs];
+  ort::Value* results[kMostOutputs] = {};
+  for (std::size_t index = 0; index < inputs_.size(); ++index) {
     input_names[index] = inputs_[index].c_str();
     values[index] = inputs[index]->value();
   }
   for (std::size_t index = 0; index < outputs_.size(); ++index) output_names[index] = outputs_[index].c_str();
-  std::vector<Tensor> tensors;
-  tensors.reserve(outputs_.size());  // nothing may throw between the run and their owners
-  ort::Status* status = (*ort_)().Run(session_, nullptr, input_names, values, inputs.size(), output_names,
-                                      outputs_.size(), results);
-  for (std::size_t index = 0; index < outputs_.size(); ++index) tensors.emplace_back(*ort_, results[index]);
+  ort::Status* status =
+      (*ort_)().Run(session_, nullptr, input_names, values, inputs_.size(), output_names, outputs_.size(), results);
+  Outputs outputs;
+  for (std::size_t index = 0; index < outputs_.size(); ++index) outputs[index] = Tensor(*ort_, results[index]);
   if (status != nullptr) throw_engine(name_ + ": ONNX Runtime failed: " + ort_->message(status));
-  return tensors;
+  return outputs;
 }
 
 }  // namespace sharcs

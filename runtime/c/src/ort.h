@@ -1,8 +1,10 @@
 // Graphs run by ONNX Runtime, whose library is loaded at run time.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,7 +32,7 @@ class Ort {
   const ort::MemoryInfo* memory() const { return memory_; }
   const std::string& version() const { return version_; }
   // Throws SHARCS_ERROR_ENGINE for a status that is a failure; `what` begins the message.
-  void check(ort::Status* status, const std::string& what) const;
+  void check(ort::Status* status, const char* what) const;
   // The first line of the message of a failure, which is released; "" for success.
   std::string message(ort::Status* status) const;
 
@@ -50,12 +52,13 @@ class Tensor {
   Tensor& operator=(Tensor&& other) noexcept;
   ~Tensor() { reset(); }
   // A view of data that must outlive it.
-  static Tensor of(const Ort& ort, const std::vector<std::int64_t>& data, const std::vector<std::int64_t>& shape);
-  static Tensor of(const Ort& ort, const std::vector<float>& data, const std::vector<std::int64_t>& shape);
+  static Tensor of(const Ort& ort, const std::vector<std::int64_t>& data, std::initializer_list<std::int64_t> shape);
+  static Tensor of(const Ort& ort, const std::vector<float>& data, std::initializer_list<std::int64_t> shape);
 
   const ort::Value* value() const { return value_; }
-  const float* floats() const;
-  std::vector<std::int64_t> shape() const;
+  // Its numbers; SHARCS_ERROR_ARTIFACT unless there are `count`: ONNX Runtime does not hold graphs to the shapes they
+  // declare.
+  const float* floats(std::size_t count) const;
 
  private:
   void reset() noexcept;
@@ -73,8 +76,13 @@ class OrtGraph {
   OrtGraph(const OrtGraph&) = delete;
   OrtGraph& operator=(const OrtGraph&) = delete;
 
+  // A trunk takes two or three tensors and gives two, a tail takes two and gives one.
+  static constexpr std::size_t kMostInputs = 3;
+  static constexpr std::size_t kMostOutputs = 2;
+  using Inputs = std::array<const Tensor*, kMostInputs>;  // those that the graph does not take: nullptr
+  using Outputs = std::array<Tensor, kMostOutputs>;       // those that it does not give: empty
   // The outputs in the manifest's order, for the inputs in its order. Throws SHARCS_ERROR_ENGINE if ONNX Runtime fails.
-  std::vector<Tensor> run(const std::vector<const Tensor*>& inputs) const;
+  Outputs run(const Inputs& inputs) const;
 
  private:
   void load(const std::string& file, int threads);

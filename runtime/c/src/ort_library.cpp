@@ -56,13 +56,16 @@ Ort::Ort(const std::string& library, const void* api_base) {
   const bool old = known && (major < 1 || (major == 1 && minor < static_cast<int>(ort::kApiVersion)));
   const void* const* table = old ? nullptr : base->GetApi(ort::kApiVersion);
   if (table == nullptr) throw_engine("ONNX Runtime " + version_ + " is too old; 1.20 or newer is needed");
-#define SHARCS_ORT_READ(place, name, ...) functions_.name = reinterpret_cast<ort::Functions::name##Type>(const_cast<void*>(table[place]));
+#define SHARCS_ORT_READ(place, name, ...) \
+  functions_.name = reinterpret_cast<ort::Functions::name##Type>(const_cast<void*>(table[place]));
   SHARCS_ORT_FUNCTIONS(SHARCS_ORT_READ)
 #undef SHARCS_ORT_READ
   check(functions_.CreateEnv(ort::kLogError, "sharcs_edge", &env_), "ONNX Runtime cannot start");
   // Microsoft's builds from 1.29 on report loaded models and runs to Microsoft unless they are told not to.
   std::string failure = message(functions_.DisableTelemetryEvents(env_));
-  if (failure.empty()) failure = message(functions_.CreateCpuMemoryInfo(ort::kArenaAllocator, ort::kMemoryDefault, &memory_));
+  if (failure.empty()) {
+    failure = message(functions_.CreateCpuMemoryInfo(ort::kArenaAllocator, ort::kMemoryDefault, &memory_));
+  }
   if (!failure.empty()) {
     functions_.ReleaseEnv(env_);
     throw_engine("ONNX Runtime cannot start: " + failure);
@@ -86,8 +89,8 @@ std::string Ort::message(ort::Status* status) const {
   return text.empty() ? "unknown failure " + std::to_string(functions_.GetErrorCode(status)) : text;
 }
 
-void Ort::check(ort::Status* status, const std::string& what) const {
-  if (status != nullptr) throw_engine(what + ": " + message(status));
+void Ort::check(ort::Status* status, const char* what) const {
+  if (status != nullptr) throw_engine(std::string(what) + ": " + message(status));
 }
 
 }  // namespace sharcs

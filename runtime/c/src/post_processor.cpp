@@ -100,7 +100,11 @@ void PostProcessor::process(const Ids& first, const Ids* second, Ids& ids, Ids& 
     ids.insert(ids.end(), sequence.begin(), sequence.end());
     types.insert(types.end(), sequence.size(), type);
   };
-  for (const Piece& piece : second != nullptr ? pair_ : single_) {
+  const Template& pieces = second != nullptr ? pair_ : single_;
+  const std::size_t size = first.size() + (second != nullptr ? second->size() : 0) + pieces.size();
+  ids.reserve(size);
+  types.reserve(size);
+  for (const Piece& piece : pieces) {
     if (piece.kind == Piece::token) {
       ids.push_back(piece.id);
       types.push_back(piece.type);

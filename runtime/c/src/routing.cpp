@@ -31,7 +31,8 @@ Route choose_route(const float* router_logits, const std::vector<float>& bias, s
   // Of equal scores the first, which is the narrower width.
   const auto best = [&](std::size_t from, std::size_t to) {
     const auto begin = scores.begin();
-    const auto found = std::max_element(begin + static_cast<std::ptrdiff_t>(from), begin + static_cast<std::ptrdiff_t>(to) + 1);
+    const auto found =
+        std::max_element(begin + static_cast<std::ptrdiff_t>(from), begin + static_cast<std::ptrdiff_t>(to) + 1);
     return static_cast<std::size_t>(found - begin);
   };
   const std::size_t free = best(0, scores.size() - 1);
@@ -45,6 +46,7 @@ bool all_finite(const float* values, std::size_t count) {
 
 Escalation::Escalation(const float* router_logits, const Allowance& allowance, const Startable* startable)
     : allowance_(&allowance), startable_(startable), route_(start(router_logits, allowance)) {
+  ran_.reserve(allowance.bias.size());
   while (startable_ != nullptr && route_.index > allowance.first && !startable_->startable(route_.index)) {
     route_ = {route_.index - 1, Reason::deadline};
   }

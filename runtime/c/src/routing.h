@@ -27,17 +27,17 @@ enum class Reason : std::int32_t {
 
 // What one input may use. W: number of widths.
 struct Allowance {
-  std::size_t first = 0;                 // indices of the widths that may run, inclusive
+  std::size_t first = 0;  // indices of the widths that may run, inclusive
   std::size_t last = 0;
-  Reason ceiling = Reason::max_width;    // what forbids the widths above `last`
-  bool explicit_width = false;           // the budget fixes the width
-  std::optional<std::size_t> point;      // of the operating points; nothing where the artifact has none
-  std::vector<float> bias;               // (W), added to the router logits
-  std::vector<double> thresholds;        // (W - 1), below which a tail's confidence hands on
+  Reason ceiling = Reason::max_width;  // what forbids the widths above `last`
+  bool explicit_width = false;         // the budget fixes the width
+  std::optional<std::size_t> point;    // of the operating points; nothing where the artifact has none
+  std::vector<float> bias;             // (W), added to the router logits
+  std::vector<double> thresholds;      // (W - 1), below which a tail's confidence hands on
   std::optional<double> deadline_ms;
   std::optional<double> memory_mb;
-  std::optional<double> target_ms;       // what the mean is held to
-  bool promised = false;                 // the input must be answered as its operating point says
+  std::optional<double> target_ms;  // what the mean is held to
+  bool promised = false;            // the input must be answered as its operating point says
   std::shared_ptr<Controller> controller;
 };
 

@@ -44,7 +44,8 @@ Session::Session(const std::string& artifact, const SessionOptions& options)
       keeper_(memory_, points_ ? &*points_ : nullptr, *this) {
   const Manifest& manifest = artifact_.manifest;
   if (manifest.backend != Backend::onnx) {
-    throw_artifact(artifact_.path + " holds TFLite graphs, and this library runs ONNX ones: export it with the backend onnx");
+    throw_artifact(artifact_.path +
+                   " holds TFLite graphs, and this library runs ONNX ones: export it with the backend onnx");
   }
   const std::string file = artifact_.file(manifest.tokenizer.file.file);
   const auto data = read_file(file);
@@ -67,15 +68,15 @@ Prediction Session::predict(const sharcs_text* texts, std::size_t count, const B
   Input input(*this, std::move(encoded), std::move(allowance), steady_seconds() - start);
   const TrunkOutput trunk = run_trunk(tokens);
   input.seconds = steady_seconds() - start;
-  route(input, trunk.router_logits.floats());
+  input.start(trunk.router_logits.floats(artifact_.manifest.widths.size()));
   const Tensor mask = Tensor::of(*ort_, tokens.attention_mask, {1, tokens.tokens});
   while (!input.answered) {
     const double before = steady_seconds();
     const auto tail = tails_->get(input.escalation->index(), input.allowance->memory_mb);
     input.loading += steady_seconds() - before;
-    const std::vector<Tensor> logits = tail->run({&trunk.hidden, &mask});
+    const OrtGraph::Outputs logits = tail->run({&trunk.hidden, &mask});
     input.seconds = steady_seconds() - start;
-    hear(input, logits[0].floats());
+    hear(input, logits[0].floats(artifact_.manifest.labels.size()));
   }
   input.seconds = steady_seconds() - start;
   return finish(input, input.seconds - input.tokenizing - input.loading);
@@ -90,7 +91,8 @@ std::vector<Prediction> Session::predict_batch(const sharcs_text* texts, std::si
   std::vector<double> seconds;
   for (std::size_t index = 0; index < inputs; ++index) {
     const double start = steady_seconds();
-    encoded.push_back(tokenizer_->encode(texts + index * per_input, per_input, "text " + std::to_string(index) + " of the batch"));
+    encoded.push_back(
+        tokenizer_->encode(texts + index * per_input, per_input, "text " + std::to_string(index) + " of the batch"));
     seconds.push_back(steady_seconds() - start);
   }
   std::vector<std::size_t> order(inputs);
@@ -137,21 +139,18 @@ TokenBatch Session::batch(const std::vector<const EncodedText*>& rows) const {
 }
 
 TrunkOutput Session::run_trunk(const TokenBatch& tokens) const {
-  const std::vector<std::int64_t> shape{tokens.rows, tokens.tokens};
-  const Tensor ids = Tensor::of(*ort_, tokens.input_ids, shape);
-  const Tensor mask = Tensor::of(*ort_, tokens.attention_mask, shape);
+  const Tensor ids = Tensor::of(*ort_, tokens.input_ids, {tokens.rows, tokens.tokens});
+  const Tensor mask = Tensor::of(*ort_, tokens.attention_mask, {tokens.rows, tokens.tokens});
   Tensor types;
-  std::vector<const Tensor*> inputs{&ids, &mask};
-  if (!tokens.token_type_ids.empty()) {
-    types = Tensor::of(*ort_, tokens.token_type_ids, shape);
-    inputs.push_back(&types);
+  if (artifact_.manifest.tokenizer.token_types) {
+    types = Tensor::of(*ort_, tokens.token_type_ids, {tokens.rows, tokens.tokens});
   }
-  std::vector<Tensor> outputs = trunk_->run(inputs);
+  OrtGraph::Outputs outputs = trunk_->run({&ids, &mask, &types});
   return {std::move(outputs[0]), std::move(outputs[1])};
 }
 
 Tensor Session::run_tail(std::size_t index, const Tensor& hidden, const Tensor& mask, std::optional<double> memory_mb) {
-  std::vector<Tensor> outputs = tails_->get(index, memory_mb)->run({&hidden, &mask});
+  OrtGraph::Outputs outputs = tails_->get(index, memory_mb)->run({&hidden, &mask});
   return std::move(outputs[0]);
 }
 
@@ -163,11 +162,11 @@ void Session::run_chunk(std::vector<Input>& inputs) {
   const TokenBatch tokens = batch(rows);
   const TrunkOutput trunk = run_trunk(tokens);
   const double share = (steady_seconds() - start) / static_cast<double>(inputs.size());
-  const float* router_logits = trunk.router_logits.floats();
   const std::size_t widths = artifact_.manifest.widths.size();
+  const float* router_logits = trunk.router_logits.floats(inputs.size() * widths);
   for (std::size_t row = 0; row < inputs.size(); ++row) {
     inputs[row].seconds += share;
-    route(inputs[row], router_logits + row * widths);
+    inputs[row].start(router_logits + row * widths);
   }
   for (std::size_t index = 0; index < widths; ++index) {
     std::vector<std::size_t> group;
@@ -186,7 +185,7 @@ void Session::run_group(std::vector<Input>& inputs, const std::vector<std::size_
   for (std::size_t row : group) longest = std::max(longest, inputs[row].encoded.ids.size());
   const auto size = static_cast<std::size_t>(artifact_.manifest.hidden_size());
   const auto width = static_cast<std::size_t>(tokens.tokens);
-  const float* hidden = trunk.hidden.floats();
+  const float* hidden = trunk.hidden.floats(inputs.size() * width * size);
   std::vector<float> rows;
   std::vector<std::int64_t> mask;
   rows.reserve(group.size() * longest * size);
@@ -203,15 +202,13 @@ void Session::run_group(std::vector<Input>& inputs, const std::vector<std::size_
   const Input& one = inputs[group[0]];
   const Tensor logits = run_tail(one.escalation->index(), cut, cut_mask, one.allowance->memory_mb);
   const double share = (steady_seconds() - start) / static_cast<double>(group.size());
-  const float* values = logits.floats();
+  const float* values = logits.floats(group.size() * artifact_.manifest.labels.size());
   for (std::size_t row : group) {
     inputs[row].seconds += share;
     hear(inputs[row], values);
     values += artifact_.manifest.labels.size();
   }
 }
-
-void Session::route(Input& input, const float* router_logits) { input.start(router_logits); }
 
 // A tail ran, with these logits: that is the answer, or the next wider tail is to run.
 void Session::hear(Input& input, const float* logits) {
@@ -233,9 +230,9 @@ Prediction Session::finish(Input& input, std::optional<double> computed) {
   Prediction prediction;
   prediction.milliseconds = input.seconds * 1000.0;
   prediction.tokens = input.tokens();
-  prediction.budget_met = keeper_.finish(allowance, prediction.milliseconds, prediction.tokens, way.ran(),
-                                         computed ? std::optional(*computed * 1000.0) : std::nullopt,
-                                         allowance.promised && way.cut_short());
+  prediction.budget_met =
+      keeper_.finish(allowance, prediction.milliseconds, prediction.tokens, way.ran(),
+                     computed ? std::optional(*computed * 1000.0) : std::nullopt, allowance.promised && way.cut_short());
   prediction.outcome = std::move(*input.outcome);
   prediction.width = way.index();
   prediction.reason = way.reason();

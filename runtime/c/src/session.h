@@ -30,7 +30,7 @@ struct SessionOptions {
 // The answer for one input.
 struct Prediction {
   Outcome outcome;
-  std::size_t width = 0;             // index of the tail that answered
+  std::size_t width = 0;  // index of the tail that answered
   Reason reason = Reason::router;
   std::vector<std::size_t> ran;
   std::optional<std::size_t> point;
@@ -75,7 +75,6 @@ class Session : private LatencySource {
   Forecast forecast() override;
   const LatencyTable* saved();
 
-  void route(Input& input, const float* router_logits);
   void hear(Input& input, const float* logits);
   void run_chunk(std::vector<Input>& inputs);
   void run_group(std::vector<Input>& inputs, const std::vector<std::size_t>& group, const TrunkOutput& trunk,

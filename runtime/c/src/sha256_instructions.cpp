@@ -34,8 +34,8 @@ __attribute__((target("sha,sse4.1"))) void compress_sha_ni(Sha256State& state, c
       if (i < 4) {
         words[i] = _mm_shuffle_epi8(load(blocks + 16 * i), big_endian);
       } else {
-        const __m128i older = _mm_add_epi32(_mm_sha256msg1_epu32(words[i - 4], words[i - 3]),
-                                            _mm_alignr_epi8(words[i - 1], words[i - 2], 4));
+        const __m128i older =
+            _mm_add_epi32(_mm_sha256msg1_epu32(words[i - 4], words[i - 3]), _mm_alignr_epi8(words[i - 1], words[i - 2], 4));
         words[i] = _mm_sha256msg2_epu32(older, words[i - 1]);
       }
       const __m128i sum = _mm_add_epi32(words[i], load(kSha256Rounds + 4 * i));

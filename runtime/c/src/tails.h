@@ -1,7 +1,6 @@
 // The tails in memory: all of them, or those that a memory limit leaves room for (SPEC.md, section 9).
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>

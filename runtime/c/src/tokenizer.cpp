@@ -40,14 +40,17 @@ std::unique_ptr<Model> read_model(const json::Value& given, const json::Value& m
                    "; this runtime knows WordPiece behind BertPreTokenizer and BPE behind ByteLevel");
 }
 
-void check_text(const sharcs_text& text, const std::string& name) {
+// `name` gives the name of the text for a message.
+template <typename Name>
+void check_text(const sharcs_text& text, Name name) {
   const std::string_view data(text.data == nullptr ? "" : text.data, text.data == nullptr ? 0 : text.size);
-  if (data.empty()) throw_input(name + " is empty; give a text or leave the input out");
+  if (data.empty()) throw_input(name() + " is empty; give a text or leave the input out");
   const std::size_t invalid = unicode::find_invalid(data);
   if (invalid != std::string_view::npos) {
-    throw_input(name + " is not UTF-8 (byte " + std::to_string(invalid) + "); decode its source with replacement characters");
+    throw_input(name() + " is not UTF-8 (byte " + std::to_string(invalid) +
+                "); decode its source with replacement characters");
   }
-  if (unicode::is_only_space(data)) throw_input(name + " is only white space; give a text or leave the input out");
+  if (unicode::is_only_space(data)) throw_input(name() + " is only white space; give a text or leave the input out");
 }
 
 // Cuts a pair to `room` tokens as `tokenizers` does (longest_first): the longer one first, then both alike.
@@ -94,8 +97,7 @@ std::string need_text(const json::Value& object, const char* key, const char* na
 
 std::string type_of(const json::Value& object, const char* name) { return need_text(object, "type", name); }
 
-Tokenizer::Tokenizer(std::string_view data, const std::string& source, const TokenizerSpec& spec,
-                     std::int64_t text_inputs)
+Tokenizer::Tokenizer(std::string_view data, const std::string& source, const TokenizerSpec& spec, std::int64_t text_inputs)
     : text_inputs_(static_cast<std::size_t>(text_inputs)), max_length_(static_cast<std::size_t>(spec.max_length)) {
   try {
     read(data);
@@ -143,10 +145,11 @@ EncodedText Tokenizer::encode(const sharcs_text* texts, std::size_t count, const
                 (text_inputs_ == 1 ? "one text per input" : "pairs: give two"));
   }
   for (std::size_t part = 0; part < count; ++part) {
-    check_text(texts[part], count == 1 ? name : "part " + std::to_string(part) + " of " + name);
+    check_text(texts[part], [&] { return count == 1 ? name : "part " + std::to_string(part) + " of " + name; });
   }
   Ids parts[2];
   for (std::size_t part = 0; part < count; ++part) {
+    parts[part].reserve(std::min(texts[part].size, max_length_));
     added_->encode({texts[part].data, texts[part].size}, normalizer_.get(), *model_, parts[part]);
   }
   const bool pair = count == 2;

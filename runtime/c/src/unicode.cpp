@@ -14,8 +14,7 @@ constexpr char32_t kLead = 0x1100;
 constexpr char32_t kVowel = 0x1161;
 constexpr char32_t kTrail = 0x11a7;
 
-bool append_expansion(char32_t code, const Expansion* table, std::size_t size, const char32_t* pool,
-                      std::u32string& out) {
+bool append_expansion(char32_t code, const Expansion* table, std::size_t size, const char32_t* pool, std::u32string& out) {
   const Expansion* end = table + size;
   const Expansion* found =
       std::lower_bound(table, end, code, [](const Expansion& entry, char32_t wanted) { return entry.code < wanted; });
@@ -44,8 +43,8 @@ bool is_chinese(char32_t code) {
 
 std::uint8_t combining_class(char32_t code) {
   const Combining* end = kCombining + kCombiningSize;
-  const Combining* found = std::lower_bound(
-      kCombining, end, code, [](const Combining& entry, char32_t wanted) { return entry.code < wanted; });
+  const Combining* found =
+      std::lower_bound(kCombining, end, code, [](const Combining& entry, char32_t wanted) { return entry.code < wanted; });
   return found != end && found->code == code ? found->level : std::uint8_t{0};
 }
 

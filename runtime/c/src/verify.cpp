@@ -39,11 +39,11 @@ void run_batch(Session& session, const TokenBatch& tokens, Outputs& outputs) {
   outputs.logits.resize(widths);
   for (std::size_t index = 0; index < widths; ++index) {
     const Tensor logits = session.run_tail(index, trunk.hidden, mask, std::nullopt);
-    const float* values = logits.floats();
+    const float* values = logits.floats(rows * labels);
     outputs.logits[index].insert(outputs.logits[index].end(), values, values + rows * labels);
   }
   const std::vector<float> bias(widths, 0.0F);
-  const float* scores = trunk.router_logits.floats();
+  const float* scores = trunk.router_logits.floats(rows * widths);
   for (std::size_t row = 0; row < rows; ++row, scores += widths) {
     const bool finite = all_finite(scores, widths);
     outputs.routes.push_back(
@@ -97,8 +97,8 @@ void check_width(const Session& session, std::size_t index, const std::vector<fl
   }
   if (agreement < manifest.tolerance.label_agreement) {
     failures.push_back(name + ": label agreement " + format_general(agreement) + " < " +
-                       format_general(manifest.tolerance.label_agreement) + " (golden row " +
-                       std::to_string(first_other) + where + ")");
+                       format_general(manifest.tolerance.label_agreement) + " (golden row " + std::to_string(first_other) +
+                       where + ")");
   }
 }
 

@@ -24,8 +24,8 @@ Vocabulary::Slot& Vocabulary::slot_of(std::string_view text, std::uint32_t hash)
   const std::size_t mask = slots_.size() - 1;
   for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
     Slot& slot = slots_[at];
-    const bool same = slot.hash == hash && slot.length == text.size() &&
-                      std::string_view(pool_).substr(slot.begin, slot.length) == text;
+    const bool same =
+        slot.hash == hash && slot.length == text.size() && std::string_view(pool_).substr(slot.begin, slot.length) == text;
     if (slot.id < 0 || same) return slot;
   }
 }
@@ -60,8 +60,7 @@ std::int64_t Vocabulary::find(std::string_view text) const {
   const std::size_t mask = slots_.size() - 1;
   for (std::size_t at = hash & mask; slots_[at].id >= 0; at = (at + 1) & mask) {
     const Slot& slot = slots_[at];
-    if (slot.hash == hash && slot.length == text.size() &&
-        std::string_view(pool_).substr(slot.begin, slot.length) == text) {
+    if (slot.hash == hash && slot.length == text.size() && std::string_view(pool_).substr(slot.begin, slot.length) == text) {
       return slot.id;
     }
   }

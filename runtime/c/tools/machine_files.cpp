@@ -36,7 +36,8 @@ void find(const fs::path& folder, const fs::path& pattern, fs::path::iterator pa
   const std::string prefix = name.substr(0, name.size() - 1);
   std::error_code ignored;
   std::vector<fs::path> entries;
-  for (fs::directory_iterator entry(folder, ignored); !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
+  for (fs::directory_iterator entry(folder, ignored); !ignored && entry != fs::directory_iterator();
+       entry.increment(ignored)) {
     if (entry->path().filename().string().compare(0, prefix.size(), prefix) == 0) entries.push_back(entry->path());
   }
   std::sort(entries.begin(), entries.end());

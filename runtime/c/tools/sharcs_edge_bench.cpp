@@ -50,10 +50,14 @@ struct Samples {
   Json summary() const {
     std::vector<double> sorted = values;
     std::sort(sorted.begin(), sorted.end());
-    const auto at = [&](double share) { return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))]; };
+    const auto at = [&](double share) {
+      return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
+    };
     const double sum = std::accumulate(sorted.begin(), sorted.end(), 0.0);
-    return Json{{"n", sorted.size()}, {"mean", sum / static_cast<double>(sorted.size())},
-                {"min", sorted.front()}, {"p50", at(0.5)}, {"p90", at(0.9)}, {"p95", at(0.95)}, {"p99", at(0.99)}};
+    return Json{{"n", sorted.size()},    {"mean", sum / static_cast<double>(sorted.size())},
+                {"min", sorted.front()}, {"p50", at(0.5)},
+                {"p90", at(0.9)},        {"p95", at(0.95)},
+                {"p99", at(0.99)}};
   }
 };
 
@@ -175,7 +179,8 @@ Json report(const Session& session, const Steps& steps, double load_ms, std::siz
     add("predict", width, steps.widths[index].predict);
     add("overhead", width, steps.widths[index].overhead);
     const auto answered = static_cast<double>(steps.answered[index]);
-    json["shares"].push_back({{"width", width}, {"share", answered / static_cast<double>(steps.routed.predict.values.size())}});
+    json["shares"].push_back(
+        {{"width", width}, {"share", answered / static_cast<double>(steps.routed.predict.values.size())}});
   }
   add("predict", "routed", steps.routed.predict);
   add("overhead", "routed", steps.routed.overhead);

@@ -73,11 +73,14 @@ TokenBatch tokens_of(const Json& rows) {
 
 sharcs_limits limits_of(const Json& json) {
   sharcs_limits limits{};
-  const std::pair<const char*, double sharcs_limits::*> fields[] = {
-      {"width", &sharcs_limits::width},         {"min_width", &sharcs_limits::min_width},
-      {"max_width", &sharcs_limits::max_width}, {"mean_ms", &sharcs_limits::mean_ms},
-      {"deadline_ms", &sharcs_limits::deadline_ms}, {"memory_mb", &sharcs_limits::memory_mb},
-      {"energy_mj", &sharcs_limits::energy_mj}, {"max_drop", &sharcs_limits::max_drop}};
+  const std::pair<const char*, double sharcs_limits::*> fields[] = {{"width", &sharcs_limits::width},
+                                                                    {"min_width", &sharcs_limits::min_width},
+                                                                    {"max_width", &sharcs_limits::max_width},
+                                                                    {"mean_ms", &sharcs_limits::mean_ms},
+                                                                    {"deadline_ms", &sharcs_limits::deadline_ms},
+                                                                    {"memory_mb", &sharcs_limits::memory_mb},
+                                                                    {"energy_mj", &sharcs_limits::energy_mj},
+                                                                    {"max_drop", &sharcs_limits::max_drop}};
   for (const auto& [name, field] : fields) limits.*field = json.value(name, 0.0);
   limits.has_max_drop = json.contains("max_drop") ? 1 : 0;
   return limits;
@@ -142,9 +145,9 @@ class Steps {
 
   Json carry_out(const Json& request) {
     static const std::map<std::string, Json (Steps::*)(const Json&)> steps{
-        {"read", &Steps::read}, {"evict", &Steps::evict},   {"import", &Steps::import}, {"load", &Steps::load},
-        {"run", &Steps::run},   {"encode", &Steps::encode}, {"predict", &Steps::predict}, {"stages", &Steps::stages},
-        {"mix", &Steps::mix}};
+        {"read", &Steps::read},       {"evict", &Steps::evict},   {"import", &Steps::import},
+        {"load", &Steps::load},       {"run", &Steps::run},       {"encode", &Steps::encode},
+        {"predict", &Steps::predict}, {"stages", &Steps::stages}, {"mix", &Steps::mix}};
     return (this->*steps.at(request.at("do").get<std::string>()))(request);
   }
 
@@ -196,7 +199,7 @@ class Steps {
     const auto plain = [&](const sharcs::Tensor& tensor, std::size_t columns) {
       Json json = Json::array();
       for (std::size_t row = 0; row < rows; ++row) {
-        const float* values = tensor.floats() + row * columns;
+        const float* values = tensor.floats(rows * columns) + row * columns;
         json.push_back(std::vector<float>(values, values + columns));
       }
       return json;
@@ -280,7 +283,8 @@ class Steps {
       const sharcs::Prediction& answer = routed[place];
       const int point = answer.point ? static_cast<int>(*answer.point) : -1;
       if (counts) {
-        rounds.push_back({answer.milliseconds, widest[place].milliseconds, decision, answer.width, answer.ran.size(), point});
+        rounds.push_back(
+            {answer.milliseconds, widest[place].milliseconds, decision, answer.width, answer.ran.size(), point});
       }
     });
     Json answers{{"rounds", std::move(rounds)}, {"routed", Json::array()}, {"full", Json::array()}};
@@ -307,7 +311,7 @@ class Steps {
     const auto views = views_of(texts);
     const sharcs::EncodedText encoded = session_->tokenizer().encode(views.data(), views.size(), "the text");
     const sharcs::TrunkOutput trunk = session_->run_trunk(session_->batch({&encoded}));
-    const float* values = trunk.router_logits.floats();
+    const float* values = trunk.router_logits.floats(widths());
     return {values, values + widths()};
   }
 

@@ -52,8 +52,8 @@ const void* table[kSize];  // what the library does not use stays NULL
 const void* const* timed_api(std::uint32_t version) {
   const void* const* functions = original->GetApi(version);
   if (functions == nullptr) return nullptr;
-#define SHARCS_ORT_TIME(place, name, ...)                                          \
-  using name##Timed = Timed<place, ort::Functions::name##Type>;                    \
+#define SHARCS_ORT_TIME(place, name, ...)                                                                    \
+  using name##Timed = Timed<place, ort::Functions::name##Type>;                                              \
   name##Timed::function = reinterpret_cast<ort::Functions::name##Type>(const_cast<void*>(functions[place])); \
   table[place] = reinterpret_cast<const void*>(&name##Timed::call);
   SHARCS_ORT_FUNCTIONS(SHARCS_ORT_TIME)
