@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +61,53 @@ def matmul_coverage(file: Path, signature: str) -> float:
         if tensor.buffer in weights
     ]
     return sum(kinds) / len(kinds) if kinds else 0.0
+
+
+def residual_linears(file: Path) -> list[str]:
+    """Names of what linears put out and an Add reads: in all signatures."""
+    model, _ = _read(file)
+    names = []
+    for subgraph in model.subgraphs:
+        readers: dict[int, list[Any]] = {}
+        for operator in subgraph.operators:
+            for index in operator.inputs:
+                readers.setdefault(index, []).append(operator)
+
+        def is_added(index: int, readers: dict[int, list[Any]] = readers) -> bool:
+            """Through any Reshape."""
+            return any(
+                _code(model, reader) == schema.BuiltinOperator.ADD
+                or (_code(model, reader) == schema.BuiltinOperator.RESHAPE and is_added(reader.outputs[0]))
+                for reader in readers.get(index, ())
+            )
+
+        names += [
+            subgraph.tensors[operator.outputs[0]].name.decode()
+            for operator in subgraph.operators
+            if _code(model, operator) == schema.BuiltinOperator.FULLY_CONNECTED and is_added(operator.outputs[0])
+        ]
+    return names
+
+
+def twin_tensors(file: Path, signatures: Sequence[str]) -> list[list[str]]:
+    """Names of tensors that stand at the same place of signatures which differ in sizes alone, a list per place.
+
+    Raises:
+        ValueError: the signatures have not the same operators.
+    """
+    model, _ = _read(file)
+    index = {definition.signatureKey.decode(): definition.subgraphIndex for definition in model.signatureDefs}
+    subgraphs = [model.subgraphs[index[name]] for name in signatures]
+    return [
+        [
+            subgraph.tensors[place].name.decode()
+            for subgraph, place in zip(subgraphs, places, strict=True)
+            if place >= 0  # else an input that is left out
+        ]
+        for operators in zip(*(subgraph.operators for subgraph in subgraphs), strict=True)
+        for side in ("inputs", "outputs")
+        for places in zip(*(getattr(operator, side) for operator in operators), strict=True)
+    ]
 
 
 def _read(file: Path) -> tuple[Any, dict[int, bytes]]:

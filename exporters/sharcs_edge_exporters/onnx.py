@@ -30,7 +30,9 @@ from sharcs_edge_exporters.join import join_graphs
 from sharcs_edge_exporters.layout import share_codes, share_weights, widest_first
 from sharcs_edge_exporters.quantize import quantize_int8_dynamic, stays_float
 from sharcs_edge_exporters.rewrites import rewrite_for_speed
+from sharcs_edge_exporters.static_scales import activation_ranges, fix_scales
 from sharcs_edge_runtime.manifest import BackendName, Quantization
+from sharcs_edge_runtime.tokenization import TokenBatch
 from sharcs_edge_runtime.version import __version__
 
 OPSET: Final = 18
@@ -58,7 +60,7 @@ class OnnxExporter:
                 "export narrower widths or train a smaller encoder"
             )
         size -= saved_bytes(module, preset.embeddings)
-        if preset.quantization == "int8_dynamic":
+        if preset.quantization != "none":
             for name, part in module.named_modules():
                 if isinstance(part, nn.Linear) and not stays_float(name):
                     size -= 3 * part.weight.numel()
@@ -70,7 +72,12 @@ class OnnxExporter:
             write_model(export_graph(plan, module), folder / plan.file, plan.name)
 
     def quantize(
-        self, graphs: Sequence[GraphPlan], source: Path, folder: Path, preset: Preset
+        self,
+        graphs: Sequence[GraphPlan],
+        source: Path,
+        folder: Path,
+        preset: Preset,
+        calibration: Sequence[TokenBatch] = (),
     ) -> Mapping[str, Quantization]:
         """Quantizes each graph of ``source`` into ``folder``: its linears, then its embeddings."""
         linears = dict.fromkeys((plan.name for plan in graphs), Quantization("none", 0.0))
@@ -82,10 +89,15 @@ class OnnxExporter:
             }
             if preset.layout == "shared":
                 share_codes([(source / plan.file, folder / plan.file) for plan in widest_first(graphs)])
+        static = preset.quantization == "int8_static"
+        ranges = activation_ranges(graphs, source, calibration) if static else {}
         done = {}
         for plan in graphs:
             file = folder / plan.file
             model = ir.load(before / plan.file)
+            if static and linears[plan.name].recipe != "none":
+                fix_scales(model, ranges[plan.name])
+                linears[plan.name] = replace(linears[plan.name], recipe="int8_static")
             tables = {"embeddings": preset.embeddings} if quantize_embeddings(model, preset.embeddings) else {}
             done[plan.name] = replace(linears[plan.name], options={**linears[plan.name].options, **tables})
             write_model(model, file, plan.name)

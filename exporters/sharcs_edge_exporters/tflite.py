@@ -5,6 +5,7 @@ ai-edge-quantizer. docs/adr/0013-tflite.md has the measurements.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 from sharcs_edge.device import EmbeddingType, Preset
 from sharcs_edge.errors import ExportError
 from sharcs_edge_exporters.base import GraphPlan
-from sharcs_edge_exporters.flatbuffer import compact, matmul_coverage
+from sharcs_edge_exporters.flatbuffer import compact, matmul_coverage, residual_linears
 from sharcs_edge_exporters.quantize import stays_float
+from sharcs_edge_exporters.tflite_calibration import activation_ranges
 from sharcs_edge_runtime.backend import signature_name
 from sharcs_edge_runtime.manifest import BackendName, Quantization
+from sharcs_edge_runtime.tokenization import TokenBatch
 
 FILE: Final = "model.tflite"
 _MAX_BYTES: Final = 2**31 - 2**20  # the converter writes a flatbuffer, whose offsets end at 2 GiB
@@ -55,7 +58,7 @@ class TfliteExporter:
                 "narrower widths or train a smaller encoder"
             )
         for name, part in module.named_modules():
-            if isinstance(part, nn.Linear) and preset.quantization == "int8_dynamic" and not stays_float(name):
+            if isinstance(part, nn.Linear) and preset.quantization != "none" and not stays_float(name):
                 size -= 3 * part.weight.numel()
             if isinstance(part, nn.Embedding) and name.endswith("words"):
                 size -= part.weight.numel() * (32 - _EMBEDDING_BITS[preset.embeddings]) // 8
@@ -84,19 +87,36 @@ class TfliteExporter:
             raise ExportError(f"{FILE} would have more than 2 GB; export narrower widths or train a smaller encoder")
 
     def quantize(
-        self, graphs: Sequence[GraphPlan], source: Path, folder: Path, preset: Preset
+        self,
+        graphs: Sequence[GraphPlan],
+        source: Path,
+        folder: Path,
+        preset: Preset,
+        calibration: Sequence[TokenBatch] = (),
     ) -> Mapping[str, Quantization]:
-        """Quantizes the file of ``source``: linears but the router's, and the word embeddings."""
+        """Quantizes the file of ``source``: linears but the router's, and the word embeddings.
+
+        With static scales, what linears give is int8, too. Residual sums hold outliers that 8 bits with one scale
+        cannot, so that linears which add to these keep dynamic scales.
+        """
         granularity = QuantGranularity.CHANNELWISE if preset.per_channel else QuantGranularity.TENSORWISE
         tool = quantizer.Quantizer(str(source / FILE))
         if preset.quantization == "int8_dynamic":
             tool.add_dynamic_config(_LINEARS, TFLOperationName.FULLY_CONNECTED, 8, granularity)
+        if preset.quantization == "int8_static":
+            tool.add_static_config(_LINEARS, TFLOperationName.FULLY_CONNECTED, 8, 8, granularity)
+            for name in residual_linears(source / FILE):
+                tool.add_dynamic_config(f"^{re.escape(name)};?$", TFLOperationName.FULLY_CONNECTED, 8, granularity)
         if preset.embeddings != "float32":
             bits = _EMBEDDING_BITS[preset.embeddings]
             tool.add_dynamic_config(_WORDS, TFLOperationName.EMBEDDING_LOOKUP, bits)
         try:
             with _quiet():
-                result = tool.quantize(enable_progress_bar=False, enable_progress_report=False)
+                ranges = None
+                if tool.need_calibration:
+                    recipe = tool.get_quantization_recipe()
+                    ranges = activation_ranges(source / FILE, graphs, calibration, recipe)
+                result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except Exception as error:  # it documents none of its exceptions
             raise ExportError(
                 f"ai-edge-quantizer {version('ai-edge-quantizer')} cannot quantize {FILE}: {_first_line(error)}"
@@ -179,7 +199,7 @@ def _quantization(plan: GraphPlan, file: Path, preset: Preset) -> Quantization:
         return Quantization("none", 0.0, embeddings)
     # Presets of both backends are of one class, which has a field for what only onnxruntime does.
     options = {name: value for name, value in preset.options.items() if name != "reduce_range"}
-    return Quantization("int8_dynamic", coverage, {**options, **embeddings})
+    return Quantization(preset.quantization, coverage, {**options, **embeddings})
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.cli.libraries import quiet_libraries, requires_extra
 from sharcs_edge.cli.options import BundleArgument, FormatOption, OverwriteOption, PairColumnOption, TextColumnOption
-from sharcs_edge.cli.output import Format, emit, talk
+from sharcs_edge.cli.output import Format, emit, shell_word, talk
 from sharcs_edge.config import parse_widths
 from sharcs_edge.data import Columns
 from sharcs_edge.errors import UsageError
@@ -34,8 +34,17 @@ def export(
         str | None,
         typer.Option(
             metavar="RECIPE|FILE",
-            help="Instead of what the target's profile says: none, int8_dynamic, or a quantization configuration of "
-            "Hugging Face Optimum.",
+            help="Instead of what the target's profile says: none, int8_dynamic, int8_static, or a quantization "
+            "configuration of Hugging Face Optimum.",
+        ),
+    ] = None,
+    calibration_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="For int8_static: training texts that the scales of activations are taken from (JSONL, CSV, TSV, "
+            "Parquet, `-`).",
+            show_default=False,
         ),
     ] = None,
     layout: Annotated[
@@ -87,7 +96,7 @@ def export(
         check_optimum(optimum, backend)
     recipe = None if quantization is None else parse_quantization(quantization)
     columns = Columns(text_column, pair_column, label=None)
-    options = ExportOptions(target, chosen, backend, recipe, embeddings, layout, trim_vocab, columns)
+    options = ExportOptions(target, chosen, backend, recipe, embeddings, layout, trim_vocab, columns, calibration_data)
     if output is None or dry_run:
         plan = plan_export(bundle, options)
         emit(plan.to_dict(), form, table=lambda: render_plan(plan))
@@ -96,4 +105,5 @@ def export(
     emit(report.to_dict(), form, table=lambda: render_export(report))
     if optimum is not None:
         talk(f"for Optimum: {write_optimum(Bundle.open(bundle), output, optimum, overwrite=overwrite)}")
-    talk(f"next: sharcs-edge verify {output}")
+    name = shell_word(output)
+    talk(f"next: sharcs-edge profile {name} --save && sharcs-edge calibrate {name} --data HELD_OUT_TEXTS")

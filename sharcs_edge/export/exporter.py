@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from sharcs_edge.device import Preset
 from sharcs_edge.errors import MissingDependencyError, UsageError
 from sharcs_edge_runtime.manifest import BackendName, Macs, Quantization, TensorSpec
+from sharcs_edge_runtime.tokenization import TokenBatch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,9 +72,16 @@ class Exporter(Protocol):
         ...
 
     def quantize(
-        self, graphs: Sequence[GraphPlan], source: Path, folder: Path, preset: Preset
+        self,
+        graphs: Sequence[GraphPlan],
+        source: Path,
+        folder: Path,
+        preset: Preset,
+        calibration: Sequence[TokenBatch] = (),
     ) -> Mapping[str, Quantization]:
         """Writes the float32 graphs of ``source`` into ``folder`` as ``preset`` says; what was done, by graph name.
+
+        ``calibration``: inputs of one row each, without padding, for recipes that fix the scales of activations.
 
         Raises:
             ExportError: the graphs cannot be quantized so.

@@ -55,7 +55,7 @@ def read_quantization(path: Path) -> OptimumQuantization:
 def _problems(options: Mapping[str, Any]) -> Iterator[str]:
     """What differs from int8 linears with dynamic scales, one phrase each."""
     if options["is_static"] is not False:
-        yield "is_static, which needs data to calibrate on; give a configuration with is_static=False"
+        yield "is_static; give a configuration with is_static=False, or use --quantization int8_static"
     for name in ("per_channel", "reduce_range"):
         if not isinstance(options.get(name, False), bool):
             yield f"{name} is {options[name]!r}, expected true or false"

@@ -11,7 +11,7 @@ from sharcs_edge.device import DeviceProfile, EmbeddingType, Layout, Preset
 from sharcs_edge.errors import UsageError
 from sharcs_edge.export.optimum_config import OptimumQuantization, read_quantization
 
-QuantizationRecipe = Literal["none", "int8_dynamic"]
+QuantizationRecipe = Literal["none", "int8_dynamic", "int8_static"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class ExportOptions:
     ``target``: name of a device profile. ``widths``: some of the bundle's widths, all of them if left out. ``backend``:
     an exporter's name. ``quantization``, ``embeddings``, ``layout``: instead of what the target's preset says; without
     quantization the embeddings are float32, too, unless named. ``trim_vocab``: a file of texts, read by ``columns``,
-    whose tokens the vocabulary is trimmed to; all tokens are kept if left out.
+    whose tokens the vocabulary is trimmed to; all tokens are kept if left out. ``calibration_data``: a file of texts,
+    read by ``columns``, that the scales of activations are taken from; for ``int8_static`` alone, which needs it.
     """
 
     target: str
@@ -32,6 +33,7 @@ class ExportOptions:
     layout: Layout | None = None
     trim_vocab: str | None = None
     columns: Columns = field(default_factory=lambda: Columns(label=None))
+    calibration_data: str | None = None
 
     def preset(self, device: DeviceProfile) -> Preset:
         """The device's preset for the backend, as these choices change it. DeviceError where the device has none."""

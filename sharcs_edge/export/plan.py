@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sharcs_edge.bundle import Bundle
 from sharcs_edge.config import WidthSlice, check_widths
 from sharcs_edge.data import Columns, read_examples
+from sharcs_edge.data.draws import draw_rows
 from sharcs_edge.device import DeviceProfile, Preset, load_device
 from sharcs_edge.errors import BundleError, DeviceError, UsageError, WidthError
 from sharcs_edge.export.buckets import bundle_lengths, choose_buckets
@@ -18,6 +19,7 @@ from sharcs_edge.export.options import ExportOptions
 from sharcs_edge.export.vocabulary import TrimmedVocabulary, trim_vocabulary
 from sharcs_edge.parity import GOLDEN_ROWS
 from sharcs_edge_runtime.manifest import TensorSpec, find_width, format_widths, tail_name
+from sharcs_edge_runtime.tokenization import Text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
     from sharcs_edge.model.configuration import SharcsEncoderConfig
     from sharcs_edge.model.encoder import SharcsForSequenceClassification
 
+CALIBRATION_ROWS = 128  # docs/adr/0018-static-activation-scales.md was measured with them
+
 
 @dataclass(frozen=True)
 class ExportPlan:
     """An export that can be carried out.
 
     ``graph_bytes`` estimates the size of each graph in the artifact, in the order of ``graphs``; ``golden_rows`` is how
-    many real inputs the parity check runs. ``vocabulary``: the tokens to keep; None for all.
+    many real inputs the parity check runs. ``vocabulary``: the tokens to keep; None for all. ``calibration``: the texts
+    that the scales of activations are taken from; empty where these are not fixed.
     """
 
     bundle: Bundle
@@ -43,6 +48,7 @@ class ExportPlan:
     graph_bytes: tuple[int, ...]
     golden_rows: int
     vocabulary: TrimmedVocabulary | None
+    calibration: tuple[Text, ...] = ()
 
     @property
     def buckets(self) -> tuple[int, ...] | None:
@@ -76,6 +82,7 @@ class ExportPlan:
             ],
             "estimated_bytes": self.estimated_bytes,
             "golden_rows": self.golden_rows,
+            "calibration_rows": len(self.calibration),
         }
 
 
@@ -87,9 +94,9 @@ def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
         DeviceError: unknown target, one without a preset for the backend, or one that the engine installed here must
             not be used on.
         WidthError: a width that the bundle lacks; the message lists those that it has.
-        UsageError: the bundle reads images, its vocabulary cannot be trimmed, or the backend is unknown;
-            MissingDependencyError: it lacks a library.
-        DataError: the texts to trim the vocabulary to cannot be read.
+        UsageError: the bundle reads images, its vocabulary cannot be trimmed, the backend is unknown, or calibration
+            texts are missing or not asked for; MissingDependencyError: the backend lacks a library.
+        DataError: the texts to trim the vocabulary to, or to calibrate on, cannot be read.
         ExportError: the format cannot hold the graphs.
     """
     bundle = Bundle.open(bundle_path)
@@ -99,6 +106,7 @@ def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
         )
     device = load_device(options.target)
     preset = options.preset(device)
+    calibration = _calibration_texts(preset, options.calibration_data, options.columns)
     exporter = load_exporter(options.backend)
     _refuse_blocked(device, exporter)
     import torch  # after the exporter, which says how to install what is missing
@@ -127,7 +135,27 @@ def plan_export(bundle_path: str | Path, options: ExportOptions) -> ExportPlan:
         graph_bytes=tuple(sizes),
         golden_rows=min(GOLDEN_ROWS, len(bundle.examples)),
         vocabulary=vocabulary,
+        calibration=calibration,
     )
+
+
+def _calibration_texts(preset: Preset, source: str | None, columns: Columns) -> tuple[Text, ...]:
+    """A part of the texts of ``source``, drawn at random; the same part in every export."""
+    if preset.quantization != "int8_static":
+        if source is not None:
+            raise UsageError(
+                f"--calibration-data is for --quantization int8_static; {preset.quantization} fixes no scales of "
+                "activations"
+            )
+        return ()
+    if source is None:
+        raise UsageError(
+            "int8_static takes the scales of activations from texts, and there are none: name the training texts with "
+            "--calibration-data, or use --quantization int8_dynamic"
+        )
+    rows = list(read_examples(source, columns))
+    chosen = draw_rows(min(CALIBRATION_ROWS, len(rows)), len(rows), seed=0)
+    return tuple(rows[index].inputs for index in chosen)
 
 
 def _refuse_blocked(device: DeviceProfile, exporter: Exporter) -> None:

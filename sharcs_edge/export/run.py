@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sharcs_edge.bundle import TOKENIZER_FILE, Bundle
-from sharcs_edge.errors import BundleError, SharcsEdgeError, UsageError
+from sharcs_edge.errors import BundleError, DataError, InputError, ParityError, SharcsEdgeError, UsageError
 from sharcs_edge.export.card import CARD_FILE, model_card, public_name
 from sharcs_edge.export.exporter import GraphPlan
 from sharcs_edge.export.options import ExportOptions
@@ -28,7 +28,7 @@ from sharcs_edge_runtime.manifest import (
     Quantization,
     Tokenizer,
 )
-from sharcs_edge_runtime.tokenization import TextEncoder
+from sharcs_edge_runtime.tokenization import TextEncoder, TokenBatch
 from sharcs_edge_runtime.verify import VerifyReport
 from sharcs_edge_runtime.version import __version__
 
@@ -200,11 +200,32 @@ def _build(plan: ExportPlan, folder: Path, say: Progress) -> tuple[Manifest, Ver
     say("checking the float32 graphs against torch")
     float_parity = check(source, "the float32 graphs, before any quantization,")
     say(f"quantizing: {recipe}")
-    quantizations = plan.exporter.quantize(plan.graphs, source, folder, plan.preset)
+    quantizations = plan.exporter.quantize(plan.graphs, source, folder, plan.preset, _calibration(plan, encoder))
     shutil.rmtree(source)
     manifest = draft.ship(folder, quantizations, recipe)
     say("checking the artifact against torch")
-    return manifest, check(folder, f"the {recipe} artifact"), float_parity
+    try:
+        return manifest, check(folder, f"the {recipe} artifact"), float_parity
+    except ParityError as error:
+        if recipe == "none":
+            raise
+        cure = (
+            "use --quantization int8_dynamic, which scales activations as they come"
+            if plan.calibration
+            else "answers that are nearly tied, as of a model that has hardly learned, change with the rounding: train "
+            "it further, or export it with --quantization none --embeddings float32"
+        )
+        raise ParityError(f"{error}; {cure}") from None
+
+
+def _calibration(plan: ExportPlan, encoder: TextEncoder) -> list[TokenBatch]:
+    """The tokens of each calibration text. DataError for one that the bundle does not take."""
+    try:
+        return [
+            encoder.batch([encoder.encode(text, f"text {row}")]) for row, text in enumerate(plan.calibration, start=1)
+        ]
+    except InputError as error:
+        raise DataError(f"cannot calibrate on the given texts: of those drawn, {error}") from None
 
 
 def _modules(

@@ -35,7 +35,7 @@ def render_export(report: ExportReport) -> RenderableType:
     manifest = report.manifest
     table = FigureTable("graph", "file", "size", "int8 MatMuls %", text_columns=2)
     for graph in (manifest.trunk, *map(manifest.tail, manifest.widths)):
-        share = graph.quantization.matmul_coverage if graph.quantization.recipe == "int8_dynamic" else None
+        share = graph.quantization.matmul_coverage if graph.quantization.recipe != "none" else None
         table.add(graph.name, graph.file, file_size(graph.bytes), percent(share))
     for file in manifest.files:
         if file.file != CARD_FILE:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("litert_torch")
+
+from ai_edge_litert import schema_py_generated as schema
 
 from sharcs_edge.errors import ExportError
 from sharcs_edge.export import ExportOptions, export_bundle, plan_export
@@ -62,3 +65,30 @@ def test_padding_and_company_change_no_answer(artifact: Path, tmp_path: Path) ->
 def test_a_graph_that_cannot_be_joined_says_so(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="TFLite graphs are not joined; export with --backend onnx"):
         TfliteExporter().join(tmp_path, tmp_path, tmp_path)
+
+
+def test_static_scales(bundle: Path, artifact: Path, tmp_path: Path) -> None:
+    """One linear of a layer, and the head's, give int8; what residual sums read keeps a scale per token."""
+    texts = tmp_path / "train.jsonl"
+    texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(16, seed=4)), encoding="utf-8")
+    options = ExportOptions("rpi4", backend="tflite", quantization="int8_static", calibration_data=str(texts))
+    report = export_bundle(bundle, tmp_path / "static", options)  # parity holds
+    assert {graph.quantization.recipe for graph in report.manifest.graphs} == {"int8_static"}
+    assert report.manifest.graphs[0].quantization.matmul_coverage == 0.75
+    static, dynamic = (quantize_count(folder / FILE) for folder in (tmp_path / "static", artifact))
+    assert static > dynamic == 0
+    session = Session.load(tmp_path / "static", weight_cache=tmp_path)
+    for text in sentences(6, seed=9):
+        alone, (beside, _) = session.predict(text), session.predict_batch([text, "kaba " * 40])
+        assert alone.scores == pytest.approx(beside.scores, abs=1e-5)
+
+
+def quantize_count(file: Path) -> int:
+    """How often the graphs of a file make integers of floats."""
+    model = schema.ModelT.InitFromPackedBuf(file.read_bytes())
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    return sum(
+        codes[operator.opcodeIndex] == schema.BuiltinOperator.QUANTIZE
+        for subgraph in model.subgraphs
+        for operator in subgraph.operators
+    )

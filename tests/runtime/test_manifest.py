@@ -405,7 +405,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             quantization=Quantization(
-                draw(st.sampled_from(("none", "int8_dynamic"))),
+                draw(st.sampled_from(("none", "int8_dynamic", "int8_static"))),
                 draw(shares),
                 draw(st.dictionaries(names, st.booleans() | names, max_size=3)),
             ),

@@ -13,7 +13,7 @@ pytest.importorskip("ai_edge_litert")
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from sharcs_edge_exporters.flatbuffer import compact, matmul_coverage
+from sharcs_edge_exporters.flatbuffer import compact, matmul_coverage, residual_linears, twin_tensors
 from tests.runtime.tables import TableWriter
 
 ROWS, COLUMNS = 64, 48
@@ -73,3 +73,47 @@ def test_it_is_done_once_and_gives_equal_bytes(tmp_path: Path) -> None:
 
 def test_coverage_counts_products_with_weights(tmp_path: Path) -> None:
     assert matmul_coverage(write(tmp_path, 16, same=True), "narrow") == 1.0
+
+
+def two_sizes(folder: Path) -> Path:
+    """Signatures of 8 and 16 rows: x -> linear -> tanh -> linear, plus x. Tensors are called ROWS.NUMBER."""
+    weights = [np.random.default_rng(seed).normal(0, 1, (COLUMNS, COLUMNS)) for seed in (0, 1)]
+    writer = TableWriter(int8=False)
+    for rows in (8, 16):
+        writer.start()
+        shape = (rows, COLUMNS)
+        x = writer.tensor("x", shape)
+        inner = writer.apply("TANH", [writer.linear(x, weights[0], shape)], shape)
+        y = writer.apply("ADD", [x, writer.linear(inner, weights[1], shape)], shape)
+        writer.finish(f"graph_{rows}", {"x": x}, {"y": y})
+        for number, tensor in enumerate(writer.graph.tensors):
+            tensor.name = f"{rows}.{number}".encode()
+    file = folder / "model.tflite"
+    file.write_bytes(writer.to_bytes())
+    return file
+
+
+def test_linears_that_a_sum_reads(tmp_path: Path) -> None:
+    # x, weight, linear, tanh, weight, linear, sum
+    assert residual_linears(two_sizes(tmp_path)) == ["8.5", "16.5"]
+
+
+def test_tensors_at_the_same_place_of_two_sizes(tmp_path: Path) -> None:
+    twins = twin_tensors(two_sizes(tmp_path), ["graph_8", "graph_16"])
+    assert {tuple(names) for names in twins if names} == {(f"8.{number}", f"16.{number}") for number in range(7)}
+    with pytest.raises(ValueError, match="longer"):
+        twin_tensors(uneven(tmp_path), ["a", "b"])
+
+
+def uneven(folder: Path) -> Path:
+    """A signature of one operator, and one of two."""
+    writer = TableWriter(int8=False)
+    for name, times in (("a", 1), ("b", 2)):
+        writer.start()
+        x = y = writer.tensor("x", (1, COLUMNS))
+        for _ in range(times):
+            y = writer.apply("TANH", [y], (1, COLUMNS))
+        writer.finish(name, {"x": x}, {"y": y})
+    file = folder / "uneven.tflite"
+    file.write_bytes(writer.to_bytes())
+    return file

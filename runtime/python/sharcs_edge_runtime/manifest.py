@@ -73,7 +73,7 @@ class TensorSpec:
 class Quantization:
     """How a graph's weights are stored; `matmul_coverage`: share (0..1) of its MatMuls that run in int8."""
 
-    recipe: Literal["none", "int8_dynamic"]
+    recipe: Literal["none", "int8_dynamic", "int8_static"]
     matmul_coverage: float
     options: Mapping[str, bool | str] = field(default_factory=dict)
 
@@ -262,7 +262,7 @@ _TENSOR = record(
 )
 _QUANTIZATION = record(
     Quantization,
-    {"recipe": one_of("none", "int8_dynamic"), "matmul_coverage": _SHARE, "options": mapping(_option)},
+    {"recipe": one_of("none", "int8_dynamic", "int8_static"), "matmul_coverage": _SHARE, "options": mapping(_option)},
 )
 _MACS = record(Macs, {"per_row": integer(0), "per_token": integer(0), "per_token_squared": integer(0)})
 _WIDTH = number(0.0, 1.0, above_minimum=True)
