@@ -22,9 +22,9 @@ from sharcs_edge.cli.options import (
     PairColumnOption,
     TextColumnOption,
 )
-from sharcs_edge.cli.output import Format, emit, progress, talk
+from sharcs_edge.cli.output import Format, emit, progress, shell_word, talk
 from sharcs_edge.config import SharcsConfig, WidthDims, parse_widths
-from sharcs_edge.data import Columns, ImageDataset, TextDataset, is_image_folder, load_data, load_images
+from sharcs_edge.data import Columns, ImageDataset, TextDataset, doubts, is_image_folder, load_data, load_images
 from sharcs_edge.errors import OtherProcessFailed, UsageError
 from sharcs_edge.train.options import Precision, RecipeName, TrainOptions
 from sharcs_edge.train.settings import changed
@@ -110,7 +110,7 @@ def train(
         "batch_size"
     ],
     learning_rate: Annotated[float, _training("Peak of the linear schedule.", "RATE")] = _DEFAULT["learning_rate"],
-    max_length: Annotated[int, _training("Longer texts are cut.", "TOKENS")] = _DEFAULT["max_length"],
+    max_length: Annotated[int, _training("Longest input; the rest is cut off.", "TOKENS")] = _DEFAULT["max_length"],
     seed: Annotated[int, _training("Of weights, order, dropout and draws.", "N")] = _DEFAULT["seed"],
     label_window: Annotated[
         int, _training("With sharcs: epochs of full width first, and epochs a hardness label looks back.", "EPOCHS")
@@ -185,6 +185,8 @@ def train(
         talk(f"task: {dataset.task_summary}{hint}")
     for note in dataset.notes if main else ():
         talk(note)
+    for doubt in doubts(dataset) if main and isinstance(dataset, TextDataset) else ():
+        talk(f"look at the data: {doubt}", style="yellow")
     with requires_extra("train", "train"):
         import accelerate  # noqa: F401  transformers asks for it when training begins
         import torch
@@ -213,7 +215,7 @@ def train(
 
     emit({"bundle": str(bundle.path), **bundle.record}, form, table=lambda: render_training(bundle.record))
     if bundle.info.modality == "text":
-        talk(f"next: sharcs-edge export {bundle.path} --target rpi4 --output artifact/")
+        talk(f"next: sharcs-edge export {shell_word(bundle.path)} --target rpi4 --output artifact/")
 
 
 def _dataset(

@@ -15,6 +15,7 @@ from sharcs_edge.data.images import (
 )
 from sharcs_edge.data.loading import load_data
 from sharcs_edge.data.records import Columns, Example, Split, TextDataset, sort_labels
+from sharcs_edge.data.review import doubts
 from sharcs_edge.data.rows import read_examples
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ImageSplit",
     "Split",
     "TextDataset",
+    "doubts",
     "is_image_folder",
     "load_data",
     "load_images",

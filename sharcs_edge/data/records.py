@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,7 +49,11 @@ class Columns:
         for option, name in needed:
             if name is not None and name not in available:
                 found = ", ".join(map(repr, available)) or "none"
-                raise DataError(f"{where}: no column {name!r}; found {found}; name yours with {option}")
+                cure = f"name yours with {option}"
+                columns = re.split(r"[;,|\t]", next(iter(available))) if len(available) == 1 else []
+                if len(columns) > 1:
+                    cure = f"if that is {len(columns)} columns, separate them by commas (.csv) or tabs (.tsv)"
+                raise DataError(f"{where}: no column {name!r}; found {found}; {cure}")
 
 
 @dataclass(frozen=True, slots=True)

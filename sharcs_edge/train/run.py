@@ -127,6 +127,7 @@ def train(
         if main:
             _check_space(request, ready)
             _prepare_partial(request)
+            _say_what_is_cut(ready, say)
     checkpoint = last_checkpoint(request.partial)
     # A checkpoint has the order that its run began with.
     if checkpoint is None and request.options.importance != "none" and len(request.plan.widths) > 1:
@@ -194,6 +195,19 @@ def _prepare(request: TrainRequest) -> _Ready:
     scale = label_scale(train.labels) if data.task == "regression" else None
     recipe = make_recipe(request.plan, options, train.lengths, task)
     return _Ready(request, model, processor, train, dev, scale, recipe)
+
+
+def _say_what_is_cut(ready: _Ready, say: Callable[[str], None]) -> None:
+    data = ready.request.data
+    if isinstance(data, ImageDataset):
+        return
+    longest = longest_input(ready.model.config, ready.request.options.max_length)
+    full = int((ready.train.lengths >= longest).sum())
+    if full:
+        say(
+            f"{full:,} of {len(data.train):,} training texts have {longest} tokens or more; longer ones are cut there "
+            "(--max-length)"
+        )
 
 
 def _finish(

@@ -174,6 +174,14 @@ def test_folders_that_are_neither(cli: Cli, tmp_path: Path) -> None:
     cli("inspect", tmp_path).failed(1, "is neither", "bundle", "artifact")
     cli("evaluate", tmp_path / "none", "--data", "demo").failed(1, "does not exist")
     cli("verify", tmp_path / "none").failed(1, "does not exist", "sharcs-edge export")
+    cli("export", tmp_path / "none", "--target", "rpi4", "--dry-run").failed(1, "does not exist", "sharcs-edge train")
+
+
+def test_a_bundle_and_an_artifact_taken_for_each_other(cli: Cli, bundle: Path, artifact: Path, tmp_path: Path) -> None:
+    spaced = tmp_path / "my bundle"
+    spaced.symlink_to(bundle)
+    cli("run", spaced, "a").failed(2, "is a bundle", f"sharcs-edge export '{spaced}' --target")
+    cli("export", artifact, "--target", "rpi4", "--dry-run").failed(1, "is an artifact")
 
 
 def test_widths_that_are_not_there(cli: Cli, artifact: Path) -> None:
@@ -181,6 +189,9 @@ def test_widths_that_are_not_there(cli: Cli, artifact: Path) -> None:
     cli("run", artifact, "a", "--max-width", "0.1").failed(2, "no width lies within")
     cli("run", artifact, "a", "--width", "0.5", "--max-width", "1").failed(2, "cannot be combined")
     cli("run", artifact, "a", "--width", "2").failed(2, "width is 2.0")
+    cli("run", artifact, "a", "--width", "1/0").failed(2, "'1/0' is no width", "1/12")
+    cli("run", artifact, "a", "--width", "1/3").failed(2, "no width 0.333333", "0.25, 0.5, 1")
+    assert cli("run", artifact, "a", "--width", "1/4", "--format", "json").lines[0]["width"] == 0.25
 
 
 def test_evaluation_data_that_does_not_fit(cli: Cli, artifact: Path, bundle: Path, tmp_path: Path) -> None:
