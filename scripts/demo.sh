@@ -17,8 +17,8 @@ do_it sharcs-edge train --model demo --data demo --max-train-samples 6000 --epoc
   --output "$out/bundle"
 do_it sharcs-edge export "$out/bundle" --target rpi4 -o "$out/artifact"
 do_it sharcs-edge verify "$out/artifact"
+do_it sharcs-edge profile "$out/artifact" --data demo --save
 do_it sharcs-edge calibrate "$out/artifact" --data sharcs_edge/assets/snips/dev.jsonl.gz --max-drop 0.02
-do_it sharcs-edge profile "$out/artifact" --data demo
 do_it sharcs-edge run "$out/artifact" \
   "Play some jazz from the 1960s" \
   "Will it rain in Amsterdam tomorrow afternoon?" \

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from sharcs_edge.errors import BundleError
-from sharcs_edge_runtime.manifest import TaskName
+from sharcs_edge_runtime.manifest import MANIFEST_NAME, TaskName
 
 if TYPE_CHECKING:
     from sharcs_edge.model.encoder import SharcsForSequenceClassification
@@ -164,6 +164,11 @@ def write_bundle_files(
 
 def _require_files(folder: Path, names: Iterable[str]) -> None:
     missing = [name for name in names if not (folder / name).is_file()]
+    if BUNDLE_FILE in missing and not folder.is_dir():
+        found = "is a file" if folder.exists() else "does not exist"
+        raise BundleError(f"{folder} {found}; expected a folder written by `sharcs-edge train`")
+    if BUNDLE_FILE in missing and (folder / MANIFEST_NAME).is_file():
+        raise BundleError(f"{folder} is an artifact; expected the bundle that it was exported from")
     if missing:
         raise BundleError(
             f"{folder} is not a complete bundle: {', '.join(missing)} missing; "

@@ -139,7 +139,7 @@ class Preset:
     With ``quantization="none"`` the fields after it say nothing, but for ``embeddings`` and ``layout``.
     """
 
-    quantization: Literal["none", "int8_dynamic"]
+    quantization: Literal["none", "int8_dynamic", "int8_static"]
     source: str
     per_channel: bool = False
     weight_type: Literal["int8", "uint8"] = "int8"
@@ -331,7 +331,7 @@ def _say(error: ValidationError) -> Iterator[str]:
         case "type":
             yield f"expected {rule}, got {value!r} @ {path}"
         case "not":
-            yield f"a field that only quantization int8_dynamic has @ {path}"
+            yield f"a field that quantization none does not have @ {path}"
         case _:
             yield f"{error.message} @ {path}"
 

@@ -46,6 +46,14 @@ class Promise:
 
 
 @dataclass(frozen=True)
+class Prices:
+    """Nanoseconds on a device: ``trunk`` (samples,), ``tails`` (samples, widths)."""
+
+    trunk: NDArray[np.int64]
+    tails: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Case:
     """Samples with all that calibration asks of them.
 
@@ -53,7 +61,8 @@ class Case:
         task: of the artifact.
         outputs: of every width on every sample.
         truth: the labels as `sharcs_edge_runtime.tasks` has them; None without labels.
-        signals: what routing sees.
+        signals: what routing sees, at its cost in multiply-accumulates.
+        priced: the same at the cost that decides what is cheap: nanoseconds on a device, or multiply-accumulates.
         agreement: (widths, samples) in [0, 1], with the full width's answer: whether it is the same label or the same
             set of labels; for regression the quality that the value has if the full width's is true.
         quality: (widths, samples) in [0, 1]: what the promise is about; by the labels, or the agreement itself.
@@ -65,13 +74,24 @@ class Case:
     outputs: Outputs
     truth: NDArray[Any] | None
     signals: Signals
+    priced: Signals
     agreement: Floats
     quality: Floats
     value_scale: float | None
 
     @classmethod
-    def of(cls, task: TaskName, outputs: Outputs, truth: NDArray[Any] | None, against: Against) -> Case:
-        """Raises DataError for less than ten samples, or a regression without two different values."""
+    def of(
+        cls,
+        task: TaskName,
+        outputs: Outputs,
+        truth: NDArray[Any] | None,
+        against: Against,
+        prices: Prices | None = None,
+    ) -> Case:
+        """Raises DataError for less than ten samples, or a regression without two different values.
+
+        ``prices``: multiply-accumulates if None.
+        """
         if len(outputs.router_logits) < MINIMUM_SAMPLES:
             raise DataError(
                 f"{len(outputs.router_logits)} texts are too few to calibrate on; give hundreds or thousands, at least "
@@ -87,12 +107,13 @@ class Case:
         own = answer_confidence(task, logits)
         confidence = agreement_confidence(logits[..., 0], scale or 1.0) if own is None else own
         signals = Signals(outputs.router_logits, confidence, own is not None, outputs.trunk_macs, outputs.tail_macs)
+        priced = signals if prices is None else replace(signals, trunk_cost=prices.trunk, tail_cost=prices.tails)
         agreement = _agreement(task, logits, scale or 1.0)
         good = agreement
         if against == "labels":
             assert truth is not None
             good = quality(task, logits, truth, DEFAULT_TOLERANCE, scale or 1.0).astype(np.float64)
-        return cls(task, outputs, truth, signals, agreement, good, scale)
+        return cls(task, outputs, truth, signals, priced, agreement, good, scale)
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -105,6 +126,7 @@ class Case:
             outputs=self.outputs.take(rows),
             truth=None if self.truth is None else self.truth[rows],
             signals=self.signals.take(rows),
+            priced=self.priced.take(rows),
             agreement=self.agreement[:, rows],
             quality=self.quality[:, rows],
         )

@@ -57,7 +57,9 @@ def run_trials(case: Case, promise: Promise, candidates: int = CANDIDATES) -> tu
     Returns the front, the dearest point first, and the samples of the tests. ``candidates``: how many policies to try.
     """
     choosing, testing = map(case.take, divide(len(case)))
-    front = choose_front(choosing.signals, choosing.quality, choosing.agreement, candidates=candidates)
+    front = choose_front(
+        choosing.signals, choosing.quality, choosing.agreement, priced=choosing.priced, candidates=candidates
+    )
     p_value = _p_value(case.task, promise)
     losses = [testing.losses(policy) for policy in front]
     p_values = [p_value(one, promise.max_drop) for one in losses]
@@ -89,7 +91,7 @@ def certify(case: Case, promise: Promise) -> Certification:
 def bound_of(task: TaskName, against: Against) -> tuple[str, float]:
     """The name of the bound, and the lowest loss that is possible (docs/adr/0010-bounds-of-calibration.md)."""
     if against == "labels":
-        return "betting", -1.0
+        return ("paired_score" if task == "classification" else "betting"), -1.0
     return ("betting" if task == "regression" else "binomial"), 0.0
 
 
@@ -121,7 +123,7 @@ def _point(case: Case, tested: Trial, drop_bound: float) -> OperatingPoint:
         thresholds=tested.policy.thresholds,
         shares=_shares(decisions.widths, case.signals.widths),
         starts=_shares(decisions.starts, case.signals.widths),
-        macs=float(decisions.macs.mean()),
+        macs=float(decisions.costs.mean()),
         mean_ms=_mean_ms(case, decisions),
         score=_score(case, decisions),
         drop=float(tested.losses.mean()),

@@ -23,6 +23,7 @@ class Outputs:
         router_logits: (texts, widths), float32.
         trunk_macs: (texts,) multiply-accumulates; `tail_macs`: (texts, widths).
         trunk_ms: (texts,) milliseconds of the trunk and of the tokens; `tail_ms`: (texts, widths).
+        tokens: (texts,) how many each text has.
     """
 
     logits: NDArray[np.float32]
@@ -31,6 +32,7 @@ class Outputs:
     tail_macs: NDArray[np.int64]
     trunk_ms: NDArray[np.float64]
     tail_ms: NDArray[np.float64]
+    tokens: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Outputs:
         """These texts alone, in this order."""
@@ -41,6 +43,7 @@ class Outputs:
             self.tail_macs[rows],
             self.trunk_ms[rows],
             self.tail_ms[rows],
+            self.tokens[rows],
         )
 
 
@@ -83,6 +86,7 @@ def collect(session: Session, texts: Sequence[Text], *, progress: Callable[[int,
         tail_macs=np.array([[tail.count(length) for tail in tails] for length in lengths.tolist()]),
         trunk_ms=trunk_ms,
         tail_ms=tail_ms,
+        tokens=lengths,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharcs_edge.routing.answers import Floats
-from sharcs_edge.routing.policy import Policy, Signals
+from sharcs_edge.routing.policy import Policy, Signals, decide
 from sharcs_edge.routing.search import CANDIDATES, best_policies, constant_offsets
 
 CHOOSING_SHARE: Final = 0.2
@@ -34,7 +34,13 @@ def divide(samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def choose_front(
-    signals: Signals, quality: Floats, agreement: Floats, *, size: int = FRONT_SIZE, candidates: int = CANDIDATES
+    signals: Signals,
+    quality: Floats,
+    agreement: Floats,
+    *,
+    priced: Signals | None = None,
+    size: int = FRONT_SIZE,
+    candidates: int = CANDIDATES,
 ) -> list[Policy]:
     """At most ``size`` policies, the dearest first, which lose less: the best one on these samples within each of as
     many budgets from the narrowest width's cost to the full one's, which is not among them.
@@ -43,21 +49,33 @@ def choose_front(
     samples favour a policy whose luck makes up for its losses; answers that agree neither lose nor depend on luck, and
     such a policy takes fewer samples to certify (docs/adr/0010-bounds-of-calibration.md has figures).
 
+    A narrow tail takes more time than its multiply-accumulates say, so that of two policies the faster one may have
+    more of them; then it is left out: points ascend in both.
+
     Args:
-        signals: of the samples.
+        signals: of the samples, at their multiply-accumulates.
         quality: (widths, samples), what the promise is about.
         agreement: (widths, samples).
+        priced: the signals at the cost that the budgets are of; multiply-accumulates if None.
         size: how many budgets.
         candidates: how many policies to try, as `best_policies` has it.
     """
     if signals.widths == 1:
         return []
-    cheapest = float((signals.trunk_macs + signals.tail_macs[:, 0]).mean())
-    budgets = np.linspace(cheapest * (1 + 1e-9), signals.full_macs, size + 1)[:-1].tolist()
+    priced = priced or signals
+    cheapest = float((priced.trunk_cost + priced.tail_cost[:, 0]).mean())
+    budgets = np.linspace(cheapest * (1 + 1e-9), priced.full_cost, size + 1)[:-1].tolist()
     worth = quality.astype(np.float64) + agreement
     worth[:-1] -= _DOUBT * (1.0 - signals.confidence[:-1])
-    found = best_policies(signals, worth, budgets, candidates=candidates)
-    return [policy for policy in dict.fromkeys(reversed(found)) if policy is not None]
+    found = best_policies(priced, worth, budgets, candidates=candidates)
+    front: list[Policy] = []
+    fewest = float("inf")
+    for policy in reversed(found):
+        macs = fewest if policy is None else float(decide(signals, policy).costs.mean())
+        if policy is not None and macs < fewest:
+            front.append(policy)
+            fewest = macs
+    return front
 
 
 def full_width(widths: int) -> Policy:

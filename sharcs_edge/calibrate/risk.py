@@ -9,6 +9,7 @@ bound               losses                      source
 ==================  ==========================  =====================================================================
 binomial            0 or 1                      exact tail of the binomial distribution (Clopper and Pearson 1934)
 hoeffding_bentkus   in [low, 1]                 Bates, Angelopoulos, Lei, Malik, Jordan 2021, arXiv 2101.02703
+paired_score        -1, 0 or 1                  `sharcs_edge.calibrate.paired`
 betting             in [low, 1]                 Waudby-Smith and Ramdas 2024, arXiv 2010.09686: predictable plug-in
 ==================  ==========================  =====================================================================
 """
@@ -24,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom
+
+from sharcs_edge.calibrate.paired import paired_score
 
 Losses = NDArray[np.floating[Any]]
 PValue = Callable[[Losses, float], float]
@@ -147,6 +150,7 @@ def p_value_of(bound: str, low: float, level: float) -> PValue:
     known: dict[str, PValue] = {
         "binomial": binomial,
         "hoeffding_bentkus": partial(hoeffding_bentkus, low=low),
+        "paired_score": partial(paired_score, level=level),
         "betting": partial(betting, low=low, level=level),
     }
     return known[bound]

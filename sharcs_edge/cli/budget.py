@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -65,8 +66,17 @@ def takes_budget(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def _option(metavar: str, help: str, kind: type) -> Any:
-    option = typer.Option(metavar=metavar, help=help, rich_help_panel=PANEL, show_default=False)
+    parser = _width if metavar == _WIDTH else None
+    option = typer.Option(metavar=metavar, help=help, rich_help_panel=PANEL, show_default=False, parser=parser)
     return Annotated[kind | None, option]
+
+
+def _width(text: str) -> float:
+    """A width as ``train --widths`` takes it, also as a fraction."""
+    try:
+        return round(float(Fraction(text.strip())), 6)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{text!r} is no width; expected a number such as 0.25, or a fraction such as 1/12") from None
 
 
 def _read(file: Path | None, limits: dict[str, Any]) -> Budget:

@@ -17,12 +17,14 @@ from sharcs_edge.cli.options import (
     TextColumnOption,
     ThreadsOption,
 )
-from sharcs_edge.cli.output import Format, emit, progress, talk
+from sharcs_edge.cli.output import Format, emit, progress, shell_word, talk
 from sharcs_edge.cli.rows import read_rows
 from sharcs_edge.data import Columns, Example
 from sharcs_edge.errors import DataError, UsageError
+from sharcs_edge.latency import Timing, find_timing
 
 if TYPE_CHECKING:
+    from sharcs_edge_runtime.artifact import Artifact
     from sharcs_edge_runtime.session import Session
 
 
@@ -47,6 +49,13 @@ def calibrate(
         Literal["labels", "full"],
         typer.Option(help="What is lost: quality by the labels, or, without labels, agreement with the full width."),
     ] = "labels",
+    cost: Annotated[
+        Literal["time", "macs"],
+        typer.Option(
+            help="What makes a point cheap: its time on the device, as `sharcs-edge profile --save` measured it, else "
+            "as the target's profile lets it be estimated, else its multiply-accumulates; or always these."
+        ),
+    ] = "time",
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Read the first N rows only.", show_default=False)
     ] = None,
@@ -63,6 +72,9 @@ def calibrate(
     points from the cheapest to the dearest, the others test them. Those that pass are certified: with the asked
     confidence none of them loses more than `--max-drop` on texts like these. Where the texts are too few to show that,
     the command says how many would do; the full width alone is always certified.
+
+    Which points are cheap depends on the device: a narrow tail takes more time than its arithmetic says. So measure
+    first, with `sharcs-edge profile --save`. The promise holds whatever the costs.
 
     Against labels, what is lost is accuracy; for a multi-label task the F1 of each text; for a regression the quality
     of each value: 1 up to an error of 0.1 standard deviations, then e^-x at x more. Against the full width it is the
@@ -85,6 +97,7 @@ def calibrate(
     session = Session.load(artifact, threads=threads, calibrated=False)
     if not os.access(artifact, os.W_OK):
         raise UsageError(f"cannot write operating_points.json: {artifact} is read-only; calibrate a copy of it")
+    timing = _timing(session.artifact) if cost == "time" else None
     columns = Columns(text_column, pair_column, label_column if against == "labels" else None)
     rows = _read(session, data, columns, limit)
     texts = [row.inputs for row in rows]
@@ -92,12 +105,29 @@ def calibrate(
     try:
         talk(f"answering {len(rows):,} texts at every width")
         with progress("texts") as advance:
-            calibration = run.calibrate(session, texts, labels, promise, progress=advance)
+            calibration = run.calibrate(session, texts, labels, promise, timing=timing, progress=advance)
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
     emit(calibration.to_dict(), form, table=lambda: render_calibration(calibration))
     talk(verdict(calibration))
+    talk(_what_is_cheap(timing))
     talk(f"written: {calibration.file}")
+    talk(f"next: sharcs-edge evaluate {shell_word(artifact)} --data TEST_TEXTS")
+
+
+def _timing(artifact: Artifact) -> Timing | None:
+    """None where nothing was measured, and the target's profile is not of one machine."""
+    try:
+        return find_timing(artifact, None)
+    except UsageError:
+        return None
+
+
+def _what_is_cheap(timing: Timing | None) -> str:
+    if timing is None:
+        return "cheap: few multiply-accumulates"
+    measured = timing.kind == "measured"
+    return f"cheap: little {'' if measured else 'estimated '}time on {timing.device} ({timing.source})"
 
 
 def _read(session: Session, data: str, columns: Columns, limit: int | None) -> list[Example]:

@@ -71,8 +71,8 @@ def evaluate(
     columns = Columns(text_column, pair_column, label_column)
     if folder_kind(path) == "artifact":
         measured = _evaluate_artifact(path, data, columns, limit, threads, budget)
-        answered, met = f"{measured.texts:,} texts", measured.budget_met
-        emit(measured.to_dict(), form, table=lambda: render_evaluation(measured, answered, met))
+        facts = (f"{measured.texts:,} texts", measured.budget_met, measured.truncated)
+        emit(measured.to_dict(), form, table=lambda: render_evaluation(measured, *facts))
         return
     if budget != UNLIMITED:
         raise UsageError(f"{path} is a bundle, which keeps no budget; export it and evaluate the artifact")

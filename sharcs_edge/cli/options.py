@@ -7,10 +7,24 @@ from typing import Annotated
 
 import typer
 
-from sharcs_edge.cli.output import Format
+from sharcs_edge.bundle import BUNDLE_FILE
+from sharcs_edge.cli.output import Format, shell_word
+from sharcs_edge.errors import UsageError
+from sharcs_edge_runtime.manifest import MANIFEST_NAME
+
+
+def _no_bundle(path: Path) -> Path:
+    if (path / BUNDLE_FILE).is_file() and not (path / MANIFEST_NAME).exists():
+        command = f"sharcs-edge export {shell_word(path)} --target NAME --output ARTIFACT"
+        raise UsageError(f"{path} is a bundle, and this command takes an artifact; make one: {command}")
+    return path
+
 
 ArtifactArgument = Annotated[
-    Path, typer.Argument(metavar="ARTIFACT", help="Folder written by `sharcs-edge export`.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="ARTIFACT", help="Folder written by `sharcs-edge export`.", show_default=False, callback=_no_bundle
+    ),
 ]
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="Folder written by `sharcs-edge train`.", show_default=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ class ReportFormat(StrEnum):
 def talk(message: str, style: str = "", console: Console | None = None) -> None:
     """One line on stderr, never wrapped or taken for markup; above the bar of ``console`` where it shows one."""
     (console or Console(stderr=True)).print(Text(message, style=style), soft_wrap=True)
+
+
+def shell_word(path: Path) -> str:
+    """A path as a shell takes it, for commands that are shown to be copied."""
+    return shlex.quote(str(path))
 
 
 def emit(

@@ -85,6 +85,7 @@ def run(
         rows = ((where, row.inputs) for where, row in read_rows(str(source), columns, takes))
     as_json = form is Format.JSON or output is not None
     answers = []
+    truncated = 0
     with open_output(output) as stream:
         labels, task = session.labels, session.manifest.task
         printer = JsonLines(stream, labels) if as_json else PredictionTable(stream, labels, task)
@@ -95,8 +96,9 @@ def run(
                 raise InputError(f"{where}: {error}") from None
             printer.print(text, answer)
             answers.append((answer.width, answer.milliseconds, answer.budget_met))
+            truncated += answer.truncated
     if len(answers) > 1:
-        talk(render_summary(answers))
+        talk(render_summary(answers, truncated))
 
 
 def _check_usage(texts: Sequence[str], pairs: Sequence[str], source: Path | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sharcs_edge.errors import CheckFailed
-from sharcs_edge.plan.latency import Latency
+from sharcs_edge.latency import Latency
 from sharcs_edge_runtime.manifest import Manifest, format_widths
 
 

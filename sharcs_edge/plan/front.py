@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Final
 
 from sharcs_edge.errors import CheckFailed, UsageError
-from sharcs_edge.plan.latency import Latency, mean_macs
+from sharcs_edge.latency import Latency, mean_macs
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.forecast import Forecast, LatencySource
 from sharcs_edge_runtime.keeper import BudgetKeeper

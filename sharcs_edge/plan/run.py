@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sharcs_edge.errors import CheckFailed, InputError, UsageError
+from sharcs_edge.latency import Timing, find_timing
 from sharcs_edge.plan import deadline
 from sharcs_edge.plan.front import Mix, PlannedPoint, calibration_tokens, plan_points, settle
-from sharcs_edge.plan.latency import Timing, find_timing
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.budget import Budget
 from sharcs_edge_runtime.operating_points import OPERATING_POINTS_NAME, OperatingPoints

@@ -13,6 +13,7 @@ from sharcs_edge_runtime.tasks import metrics_with
 
 if TYPE_CHECKING:
     from sharcs_edge.calibrate.run import Calibration
+    from sharcs_edge_runtime.operating_points import OperatingPoint
 
 _QUALITY = {"classification": "accuracy", "multi_label": "F1 per text", "regression": "quality per text"}
 
@@ -56,11 +57,18 @@ def verdict(calibration: Calibration) -> str:
     first = certified[0]
     text = (
         f"certified: {len(certified)} of {len(cheaper)} operating points, for {_promise(calibration)}; the cheapest of "
-        f"them, the default, costs {cheaper[first].macs / points.full.macs:.1%} of the full width"
+        f"them, the default, costs {_cost(cheaper[first], points.full)}"
     )
     if first and (needed := calibration.samples_needed[first - 1]) is not None:
         text += f"; at the losses seen, the next cheaper one would take about {_about(needed)} texts"
     return text
+
+
+def _cost(point: OperatingPoint, full: OperatingPoint) -> str:
+    macs = f"{point.macs / full.macs:.1%} of the full width's multiply-accumulates"
+    if not point.mean_ms or not full.mean_ms:
+        return macs
+    return f"{macs}, and {point.mean_ms / full.mean_ms:.0%} of its time while calibrating"
 
 
 def _promise(calibration: Calibration) -> str:

@@ -74,9 +74,9 @@ def _peak(peak: Peak) -> str:
 
 
 def _preset(preset: Preset) -> str:
-    if preset.quantization == "none":
-        return "float32"
-    words = [preset.quantization, "per channel" if preset.per_channel else "per tensor"]
-    words += ["uint8 weights"] if preset.weight_type == "uint8" else []
-    words += ["7 bits"] if preset.reduce_range else []
-    return ", ".join(words)
+    words: list[str] = ["float32" if preset.quantization == "none" else preset.quantization]
+    if preset.quantization != "none":
+        words.append("per channel" if preset.per_channel else "per tensor")
+        words += ["uint8 weights"] if preset.weight_type == "uint8" else []
+        words += ["7 bits"] if preset.reduce_range else []
+    return ", ".join([*words, f"{preset.embeddings} embeddings", f"{preset.layout} weights"])

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def render_evaluation(
-    record: EvaluationRecord | BundleEvaluation, answered: str, budget_met: float | None = None
+    record: EvaluationRecord | BundleEvaluation, answered: str, budget_met: float | None = None, truncated: int = 0
 ) -> RenderableType:
     """One line per width, then routed and random; times only where they were measured.
 
     ``answered``: ``60 images``. ``budget_met``: share of the routed ones, if there was a limit on time or drop.
+    ``truncated``: texts that were longer than the longest input.
     """
     full_macs = max(row.mean_macs for row in record.rows if row.width is not None)  # escalation may cost more
     timed = any(row.mean_ms is not None for row in record.rows)
@@ -48,7 +49,8 @@ def render_evaluation(
         answer = "labels" if record.task == "multi_label" else "label"
         close = f"gives the {answer} of the full width for {record.agreement.same:.2%}"
     met = "" if budget_met is None else f"; {budget_met:.2%} within the budget"
-    return Group(table, Text(facts + close + met))
+    cut = f"; {truncated:,} were longer than the longest input and cut" if truncated else ""
+    return Group(table, Text(facts + close + met + cut))
 
 
 def _milliseconds(value: float | None) -> str:

@@ -83,11 +83,12 @@ def _fit(text: str, size: int) -> str:
     return set_cell_size(plain, size) if cell_len(plain) <= size else set_cell_size(plain, size - 1) + "…"
 
 
-def render_summary(answers: Sequence[tuple[float, float, bool | None]]) -> str:
-    """One sentence about the (width, milliseconds, budget met) of all answers."""
+def render_summary(answers: Sequence[tuple[float, float, bool | None]], truncated: int = 0) -> str:
+    """One sentence about the (width, milliseconds, budget met) of all answers; ``truncated``: texts that were cut."""
     counts = Counter(width for width, _, _ in answers)
     shares = ", ".join(f"{counts[width] / len(answers):.1%} at width {width:g}" for width in sorted(counts))
     mean = sum(milliseconds for _, milliseconds, _ in answers) / len(answers)
     met = [met for _, _, met in answers if met is not None]
     budget = f"; {sum(met) / len(met):.1%} within the budget" if met else ""
-    return f"{len(answers):,} texts: {shares}; mean {mean:.2f} ms{budget}"
+    cut = f"; {truncated:,} longer than the artifact's longest input and cut" if truncated else ""
+    return f"{len(answers):,} texts: {shares}; mean {mean:.2f} ms{budget}{cut}"

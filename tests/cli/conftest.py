@@ -172,7 +172,7 @@ def bundle(trained: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(bundle: Path) -> Any:
+def exported(traced_once: None, bundle: Path) -> Any:
     """What `export` says of `artifact`."""
     return make("export", bundle, "--target", "rpi4", "--output", bundle.with_name("artifact"))
 
@@ -184,7 +184,7 @@ def artifact(exported: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pair_artifact(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pair_artifact(traced_once: None, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Takes two texts; float32."""
     folder = tmp_path_factory.mktemp("pairs")
     file = write_rows(folder / "pairs.jsonl", colour_rows(80, 0, pairs=True))

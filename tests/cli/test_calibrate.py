@@ -134,12 +134,28 @@ def test_the_table_and_the_verdict(cli: Cli, artifact: Path, rows: Path) -> None
     assert outcome.code == 0
     assert max(map(len, outcome.out.splitlines())) <= 80
     assert "accuracy %" in " ".join(outcome.out.split()) and "yes" in outcome.out
-    answering, verdict, written = outcome.err.splitlines()
+    answering, verdict, cheap, written, follows = outcome.err.splitlines()
     assert answering == "answering 120 texts at every width"
     assert verdict.startswith("certified: ")
     promise = "operating points, for a drop of at most 0.3 in accuracy against the full width, with confidence 0.95; "
     assert promise + "the cheapest of them, the default, costs " in verdict
     assert written == f"written: {artifact / OPERATING_POINTS_NAME}"
+    assert cheap == "cheap: few multiply-accumulates"  # its target is a class of machines
+    assert follows == f"next: sharcs-edge evaluate {artifact} --data TEST_TEXTS"
+
+
+def test_measured_times_say_which_points_are_cheap(cli: Cli, artifact: Path, rows: Path) -> None:
+    quick = ("--lengths", "8,16", "--min-samples", "2", "--min-seconds", "0")
+    assert cli("profile", artifact, *quick, "--save").code == 0
+    outcome = cli("calibrate", artifact, "--data", rows, "--format", "json")
+    assert outcome.record["timing"]["kind"] == "measured"
+    assert outcome.record["timing"]["source"].startswith("latency.json of 2")
+    assert "\ncheap: little time on " in outcome.err
+    costs = [(point["macs"], point["mean_ms"]) for point in outcome.record["points"]]
+    assert [macs for macs, _ in costs] == sorted(macs for macs, _ in costs)
+    other = cli("calibrate", artifact, "--data", rows, "--format", "json", "--cost", "macs")
+    assert other.record["timing"] is None
+    assert "\ncheap: few multiply-accumulates\n" in other.err
 
 
 def test_too_few_texts_are_said_to_be(cli: Cli, artifact: Path, rows: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sharcs_edge.calibrate.case import Against, Case, Promise
+from sharcs_edge.calibrate.case import Against, Case, Prices, Promise
 from sharcs_edge.calibrate.certify import Certification, certify
 from sharcs_edge.calibrate.collect import Outputs
 from sharcs_edge.calibrate.front import choose_front, divide, full_width
@@ -33,6 +33,7 @@ def outputs_of(logits: NDArray[Any], router_logits: NDArray[Any] | None = None) 
         tails,
         np.full(samples, 0.5),
         tails / 10,
+        np.full(samples, 8),
     )
 
 
@@ -226,9 +227,34 @@ def test_a_front_starts_dear_and_ends_with_the_narrowest_width(seed: int, widths
     outputs = outputs_of(draw.normal(size=(widths, 25, 3)), draw.normal(size=(25, widths)))
     case = Case.of("classification", outputs, draw.integers(0, 3, 25), "labels")
     front = choose_front(case.signals, case.quality, case.agreement, size=6, candidates=200)
-    costs = [float(decide(case.signals, policy).macs.mean()) for policy in front]
+    costs = [float(decide(case.signals, policy).costs.mean()) for policy in front]
     assert costs == sorted(costs, reverse=True)
     assert len(front) == len(set(front)) <= 6
     if widths > 1:
-        assert costs[-1] == 15 and costs[0] < case.signals.full_macs
+        assert costs[-1] == 15 and costs[0] < case.signals.full_cost
     assert (decide(case.signals, full_width(widths)).widths == widths - 1).all()
+
+
+def test_points_are_cheap_in_time_and_ascend_in_multiply_accumulates_too() -> None:
+    """Three widths, the two narrow ones about as slow: what runs the narrowest first then takes longer."""
+    draw = np.random.default_rng(0)
+    size = 400
+    labels = draw.integers(0, 2, size)
+    logits = np.zeros((3, size, 2))
+    for width, wrong in enumerate((0.3, 0.15, 0.0)):
+        right = draw.random(size) >= wrong
+        rows = np.arange(size)
+        logits[width, rows, np.where(right, labels, 1 - labels)] = np.where(right, draw.uniform(1, 4, size), 0.3)
+    outputs = outputs_of(logits)
+    slow = Prices(np.full(size, 1), np.tile([38, 39, 40], (size, 1)))
+    prices: tuple[Prices | None, ...] = (None, slow)
+    cases = [Case.of("classification", outputs, labels, "labels", price) for price in prices]
+    for case in cases:
+        front = choose_front(case.signals, case.quality, case.agreement, priced=case.priced, size=8, candidates=500)
+        for signals in (case.signals, case.priced):
+            costs = [float(decide(signals, policy).costs.mean()) for policy in front]
+            assert costs == sorted(costs, reverse=True)
+    by_macs, by_time = (certify(case, Promise(0.02)).points for case in cases)
+    default = next(point for point in by_time if point.certified)
+    assert next(point for point in by_macs if point.certified).starts[0] == 1.0
+    assert default.starts in [(0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]

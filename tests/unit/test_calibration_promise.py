@@ -34,7 +34,9 @@ def population(informed: bool) -> tuple[Outputs, NDArray[np.int64]]:
     known = hardness if informed else 0.0 * hardness
     router = np.stack([0.5 - known, 0.2 + 0.0 * known, known - 0.1], axis=1) + draw.normal(0, 0.4, (SIZE, 3))
     tails = np.tile([[10, 30, 100]], (SIZE, 1))
-    outputs = Outputs(logits, router.astype(np.float32), np.full(SIZE, 5), tails, np.full(SIZE, 0.5), tails / 10.0)
+    outputs = Outputs(
+        logits, router.astype(np.float32), np.full(SIZE, 5), tails, np.full(SIZE, 0.5), tails / 10.0, np.full(SIZE, 8)
+    )
     return outputs, labels
 
 
@@ -71,7 +73,7 @@ def test_the_promise_breaks_without_a_correction() -> None:
         Policy((*draw.normal(0, 0.6, 2).tolist(), 0.0), tuple(np.quantile(sure, draw.random(2)).tolist()))
         for _ in range(400)
     ]
-    policies.sort(key=lambda policy: -float(decide(whole.signals, policy).macs.mean()))  # the dearest first
+    policies.sort(key=lambda policy: -float(decide(whole.signals, policy).costs.mean()))  # the dearest first
     losses = np.stack([whole.losses(policy) for policy in policies]).astype(np.int8)
     too_much = losses.mean(axis=1) > MAX_DROP
     level, times, samples = 1 - CONFIDENCE, 300, 185  # so many that a single exact test nearly uses up its level

@@ -293,7 +293,7 @@ def test_all_problems_of_a_profile_are_reported_at_once_with_their_paths(folder:
         "expected 'neon' or ",
         "got 'dot' @ $.isa.features[1]",
         "expected integer, got 'one' @ $.threads.default",
-        "a field that only quantization int8_dynamic has @ $.presets.onnx.reduce_range",
+        "a field that quantization none does not have @ $.presets.onnx.reduce_range",
         "unknown field ram @ $.memory",
         "missing field ram_mb @ $.memory",
         "missing field source @ $.memory",

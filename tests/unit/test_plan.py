@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from sharcs_edge.device import Cores, Peak, load_device
 from sharcs_edge.errors import CheckFailed, DeviceError, UsageError
+from sharcs_edge.latency import MeasuredLatency, find_timing, was_made_on
+from sharcs_edge.latency.estimate import EstimatedLatency
 from sharcs_edge.plan.deadline import deadline_paths
-from sharcs_edge.plan.estimate import EstimatedLatency
 from sharcs_edge.plan.front import PlannedPoint, calibration_tokens, plan_points, settle
-from sharcs_edge.plan.latency import MeasuredLatency, find_timing, was_made_on
 from sharcs_edge.plan.run import Tokens, count_tokens, make_plan
 from sharcs_edge_runtime.artifact import Artifact, file_sha256
 from sharcs_edge_runtime.budget import Budget

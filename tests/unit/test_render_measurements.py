@@ -55,10 +55,11 @@ def test_presets_in_words() -> None:
     device = load_device("rpi4")
     preset = device.preset("onnx")
     for changed, words in (
-        (replace(preset, quantization="none"), "float32"),
-        (replace(preset, per_channel=False, weight_type="uint8"), "int8_dynamic, per tensor, uint8 weights"),
+        (replace(preset, quantization="none"), "float32, int8 embeddings, shared weights"),
+        (replace(preset, quantization="none", embeddings="float32", layout="separate"), "float32 embeddings, separate"),
+        (replace(preset, per_channel=False, weight_type="uint8"), "int8_dynamic, per tensor, uint8 weights, int8 emb"),
     ):
-        assert words in shown(render_device(replace(device, presets={"onnx": changed})))
+        assert words in shown(render_device(replace(device, presets={"onnx": changed})), width=1000)
 
 
 def figures(p50: float) -> dict[str, Any]:

@@ -71,3 +71,4 @@ def test_json_holds_everything_that_there_is() -> None:
 )
 def test_the_summary(answers: list[tuple[float, float, bool | None]], expected: str) -> None:
     assert render_summary(answers) == expected
+    assert render_summary(answers, truncated=2) == f"{expected}; 2 longer than the artifact's longest input and cut"

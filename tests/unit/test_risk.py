@@ -85,6 +85,7 @@ def test_many_samples_at_once_are_the_same_as_one_by_one() -> None:
 BOUNDS = {
     "binomial": (0.0, lambda rng, size: (rng.random(size) < 0.05).astype(float)),
     "hoeffding_bentkus": (0.0, lambda rng, size: rng.beta(0.1, 1.9, size)),
+    "paired_score": (-1.0, lambda rng, size: rng.choice([-1.0, 0.0, 1.0], p=[0.02, 0.91, 0.07], size=size)),
     "betting": (-1.0, lambda rng, size: rng.choice([-1.0, 0.0, 1.0], p=[0.02, 0.91, 0.07], size=size)),
 }
 

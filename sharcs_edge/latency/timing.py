@@ -1,4 +1,4 @@
-"""Where a plan takes its milliseconds from: `latency.json` if it was made on that device, else an estimate."""
+"""Where milliseconds come from: `latency.json` if it was made on that device, else an estimate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from sharcs_edge.device import DeviceProfile, load_device
 from sharcs_edge.errors import DeviceError, UsageError
-from sharcs_edge.plan.estimate import EFFICIENCY, ERROR_FACTOR, EstimatedLatency
+from sharcs_edge.latency.estimate import EFFICIENCY, ERROR_FACTOR, EstimatedLatency
 from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.fingerprint import UNAVAILABLE
 from sharcs_edge_runtime.latency import LATENCY_NAME, LatencyTable

@@ -60,7 +60,7 @@ class EstimatedLatency:
         trunk_layers = self._manifest.trunk_layers
         layers = trunk_layers if graph.role == "trunk" else self._manifest.num_layers - trunk_layers
         layers += 1  # embeddings and router, or entry and head
-        is_int8 = graph.quantization.recipe == "int8_dynamic"
+        is_int8 = graph.quantization.recipe != "none"
         linear = graph.macs.per_row + graph.macs.per_token * tokens
         attention = graph.macs.per_token_squared * tokens**2  # between activations: float32 in every recipe
         float32 = self._peak.float32_macs_per_cycle
