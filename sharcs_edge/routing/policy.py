@@ -42,11 +42,11 @@ class Policy:
 @dataclass(frozen=True)
 class Decisions:
     """What a policy does with each sample: ``starts`` and ``widths`` (samples,), indices of the first width that ran
-    and of the one that answers; ``macs`` (samples,), the multiply-accumulates of everything that ran."""
+    and of the one that answers; ``costs`` (samples,), of everything that ran, in the unit of the signals."""
 
     starts: NDArray[np.int64]
     widths: NDArray[np.int64]
-    macs: NDArray[np.int64]
+    costs: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Signals:
         confidence: (widths, samples) in [0, 1].
         own: an answer is sure of itself; otherwise only beside that of the next narrower width, provided that one ran
             too, else it is not sure at all.
-        trunk_macs: (samples,) multiply-accumulates.
-        tail_macs: (samples, widths).
+        trunk_cost: (samples,) multiply-accumulates, or nanoseconds.
+        tail_cost: (samples, widths), in the same unit.
     """
 
     router_logits: NDArray[np.float32]
     confidence: Floats
     own: bool
-    trunk_macs: NDArray[np.int64]
-    tail_macs: NDArray[np.int64]
+    trunk_cost: NDArray[np.int64]
+    tail_cost: NDArray[np.int64]
 
     @property
     def widths(self) -> int:
@@ -74,14 +74,14 @@ class Signals:
         return len(self.confidence)
 
     @property
-    def full_macs(self) -> float:
-        """Mean multiply-accumulates where the full width answers everything."""
-        return float((self.trunk_macs + self.tail_macs[:, -1]).mean())
+    def full_cost(self) -> float:
+        """Mean cost where the full width answers everything."""
+        return float((self.trunk_cost + self.tail_cost[:, -1]).mean())
 
     @cached_property
-    def macs_until(self) -> NDArray[np.int64]:
+    def cost_until(self) -> NDArray[np.int64]:
         """(samples, widths): of the trunk and all tails up to this one."""
-        return np.asarray(self.trunk_macs[:, None] + np.cumsum(self.tail_macs, axis=1))
+        return np.asarray(self.trunk_cost[:, None] + np.cumsum(self.tail_cost, axis=1))
 
     def starts(self, offsets: Sequence[float]) -> NDArray[np.int64]:
         """(samples,) index of the width with the highest logit plus offset, in binary32; ties go to the narrower."""
@@ -90,7 +90,7 @@ class Signals:
     def take(self, rows: NDArray[np.int64]) -> Signals:
         """These samples alone, in this order."""
         return Signals(
-            self.router_logits[rows], self.confidence[:, rows], self.own, self.trunk_macs[rows], self.tail_macs[rows]
+            self.router_logits[rows], self.confidence[:, rows], self.own, self.trunk_cost[rows], self.tail_cost[rows]
         )
 
 
@@ -114,6 +114,6 @@ def hand_on(signals: Signals, starts: NDArray[np.int64], thresholds: Sequence[fl
         widths[(widths == width) & (sure < threshold)] += 1
     # Tails that ran: from the start to the answering one.
     rows = np.arange(len(starts))
-    until = signals.macs_until
-    skipped = until[rows, starts] - signals.tail_macs[rows, starts] - signals.trunk_macs
+    until = signals.cost_until
+    skipped = until[rows, starts] - signals.tail_cost[rows, starts] - signals.trunk_cost
     return Decisions(starts, widths, until[rows, widths] - skipped)

@@ -31,19 +31,19 @@ def best_policies(
     use_confidence: bool = True,
     candidates: int = CANDIDATES,
 ) -> list[Policy | None]:
-    """For each budget of mean multiply-accumulates, the policy with the best score on these samples within it, the
+    """For each budget of mean cost, the policy with the best score on these samples within it, the
     cheaper of equals; None where even the narrowest width exceeds it.
 
     Tried are some ``candidates`` combinations of thresholds for each width to start at, and as many of router offsets
     and thresholds, halfway between neighbouring samples. Without the router every sample starts at the same width;
     without confidence nothing is handed on. Beside confidence, the router must earn its part: it is taken where its
     answers are better by more than the standard error of the difference, since the best of so many settings is better
-    by chance alone.
+    by chance alone. Values of a regression, which are not sure by themselves, need not be better by so much.
 
     Args:
         signals: of the samples.
         quality: (widths, samples), how good each answer is by itself.
-        budgets: of mean multiply-accumulates per sample, tails that hand on included.
+        budgets: of mean cost per sample, in the unit of the signals, tails that hand on included.
         score: what is best; the mean quality unless given.
         use_router: whether the router may say where a sample starts.
         use_confidence: whether an unsure tail may hand on.
@@ -54,13 +54,16 @@ def best_policies(
     if not use_router:
         return [None if found is None else found.policy for found in simple]
     routed = search.routed_starts(use_confidence)
+    if use_confidence and not signals.own:
+        # Nothing is sure where it starts, so that the router by itself, with finer offsets, may be better.
+        routed = [_better(*pair) for pair in zip(routed, search.routed_starts(use_confidence=False), strict=True)]
     chosen: list[Policy | None] = []
     for plain, other in zip(simple, routed, strict=True):
         if plain is None or other is None:  # the cheapest of both is the same: the narrowest width for all
             chosen.append(None)
             continue
         gain, error = _gain(quality, other, plain)
-        better = other.score > plain.score and (gain > error or not use_confidence)
+        better = other.score > plain.score and (gain > error or not (use_confidence and signals.own))
         chosen.append(other.policy if better else plain.policy)
     return chosen
 
@@ -134,7 +137,7 @@ class _Search:
         starts = self.signals.starts(offsets)
         for limits in thresholds:
             decisions = hand_on(self.signals, starts, limits)
-            cost = float(decisions.macs.mean())
+            cost = float(decisions.costs.mean())
             if not (within := [index for index, budget in enumerate(self.budgets) if cost <= budget]):
                 continue
             score = self.score(decisions.widths)
@@ -147,6 +150,12 @@ class _Search:
 def _mean_of(quality: Floats) -> Score:
     rows = np.arange(quality.shape[1])
     return lambda widths: float(quality[widths, rows].mean())
+
+
+def _better(one: _Found | None, other: _Found | None) -> _Found | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda found: (found.score, -found.cost))
 
 
 def _gain(quality: Floats, one: _Found, other: _Found) -> tuple[float, float]:

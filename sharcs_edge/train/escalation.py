@@ -50,7 +50,7 @@ def measured(outputs: SplitOutputs, policy: Policy) -> tuple[dict[str, float], f
     """Every metric of the task under a policy, and the mean multiply-accumulates."""
     decisions = decide(outputs, policy)
     answers = outputs.answers[decisions.widths, np.arange(len(outputs.labels))]
-    return outputs.task.scores(answers, outputs.labels), float(decisions.macs.mean())
+    return outputs.task.scores(answers, outputs.labels), float(decisions.costs.mean())
 
 
 def policies_of_record(outputs: SplitOutputs) -> list[dict[str, Any]]:

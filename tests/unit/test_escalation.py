@@ -42,13 +42,13 @@ def test_an_unsure_tail_hands_on_and_every_tail_that_ran_is_paid() -> None:
     decisions = decide(four_samples(), Policy((0.0, 0.0, 0.0), (0.7, 0.7)))
     assert decisions.starts.tolist() == [0, 0, 2, 0]
     assert decisions.widths.tolist() == [0, 1, 2, 2]
-    assert decisions.macs.tolist() == [10 + 1, 10 + 1 + 3, 10 + 10, 10 + 1 + 3 + 10]
+    assert decisions.costs.tolist() == [10 + 1, 10 + 1 + 3, 10 + 10, 10 + 1 + 3 + 10]
 
 
 def test_offsets_move_the_start_and_zero_thresholds_never_hand_on() -> None:
     decisions = decide(four_samples(), Policy((0.0, 6.0, 0.0), (0.0, 0.0)))
     assert decisions.widths.tolist() == decisions.starts.tolist() == [1, 1, 1, 1]
-    assert decisions.macs.tolist() == [13] * 4
+    assert decisions.costs.tolist() == [13] * 4
 
 
 def test_a_threshold_above_one_always_hands_on() -> None:
@@ -106,7 +106,7 @@ def test_best_policies_hold_their_budget_and_beat_every_static_width(
         assert not within
         return
     decisions = decide(outputs, policy)
-    assert decisions.macs.mean() <= budget
+    assert decisions.costs.mean() <= budget
     assert outputs.score(decisions.widths) >= max(within, default=0.0)
     if not use_confidence:
         assert (decisions.widths == decisions.starts).all()
@@ -128,3 +128,26 @@ def test_the_choice_finds_the_threshold_that_separates_right_from_wrong() -> Non
     assert policy is not None
     decisions = decide(outputs, policy)
     assert decisions.widths[3] > 0 and outputs.score(decisions.widths) == 1.0
+
+
+def test_where_numbers_are_not_sure_the_router_alone_spends_the_budget() -> None:
+    """The router knows how wrong the narrowest width is; beside it, no width is ever sure."""
+    rng = np.random.default_rng(0)
+    samples = 300
+    truth, error = rng.normal(size=samples), rng.random(samples)
+    values = np.stack([truth + 3 * error, truth + error / 4, truth])
+    nothing = np.zeros(samples)
+    outputs = SplitOutputs(
+        logits=values[..., None].astype(np.float32),
+        router_logits=np.stack([-4 * error, nothing, nothing - 9], axis=1).astype(np.float32),
+        labels=truth.astype(np.float32),
+        trunk_macs=np.full(samples, 10),
+        tail_macs=np.tile([10, 50, 150], (samples, 1)),
+        task=Regression(),
+    )
+    (policy,) = best_policies(outputs, [35.0])  # 20 and 3/8 of 40
+    assert policy is not None
+    decisions = decide(outputs, policy)
+    assert decisions.widths.tolist() == decisions.starts.tolist()
+    assert 34.5 < decisions.costs.mean() <= 35.0
+    assert error[decisions.widths == 1].min() > error[decisions.widths == 0].max()

@@ -86,4 +86,4 @@ def test_the_runtime_runs_the_tails_that_were_simulated(
         ran = run(outputs, task, policy, row)
         assert (ran[0], ran[-1]) == (decisions.starts[row], decisions.widths[row])
         assert ran == list(range(ran[0], ran[-1] + 1))
-        assert decisions.macs[row] == 10 + TAIL_MACS[0, ran].sum()
+        assert decisions.costs[row] == 10 + TAIL_MACS[0, ran].sum()
