@@ -44,7 +44,7 @@ def plugin(userland: Userland) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("aarch64") / "bundle")
 
 

@@ -26,17 +26,32 @@ from tests.aarch64.conftest import Bench
 
 CASES = instructions.cases()
 
+# What downloads, and what takes one core, comes first: the other cores have the cases of `Bench` meanwhile.
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_answers_and_routes_are_torchs(bench: Bench, case: Case) -> None:
-    ended = bench.verified(case)
-    assert ended.returncode == 0, ended.stderr
-    report = json.loads(ended.stdout)
-    assert report["passed"]
-    assert report["engine"].split() == [case.engine.split()[0].replace("ai-edge-", ""), case.engine.split()[1]]
-    assert {check["label_agreement"] for check in report["widths"]} == {1.0}
-    assert {check["agreement"] for check in report["routes"]} == {1.0}
-    assert report["tokenization_agreement"] == 1.0
+
+@pytest.fixture(scope="session")
+def blocked_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ONNX Runtime 1.21.0 for aarch64, which the profile rpi4 blocks."""
+    folder = tmp_path_factory.mktemp("blocked")
+    fetch = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:"]
+    fetch += ["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]
+    fetch += ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux_2_27_aarch64"]
+    done = subprocess.run([*fetch, "--target", str(folder), "onnxruntime==1.21.0"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"onnxruntime 1.21.0 for aarch64 could not be fetched: {done.stderr.strip().splitlines()[-1]}")
+    return folder
+
+
+def test_a_blocked_engine_is_a_sentence(bench: Bench, userland: Userland, blocked_engine: Path) -> None:
+    assert load_device("rpi4").blocked_by("onnxruntime", "1.21.0") is not None
+    verify = ("-m", "sharcs_edge_runtime.verify", bench.artifacts["rpi4", "onnx"])
+    ended = userland.run("cortex-a72", *verify, packages=blocked_engine)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "EngineError: onnxruntime 1.21.0 does not run on Cortex-A72: loading it executes an instruction that it does "
+        "not have (SIGILL); install another version with `python3 -m pip install 'onnxruntime!=1.21.0'`\n"
+    )
+    assert userland.run("cortex-a76", *verify, packages=blocked_engine).returncode == 0
 
 
 def beyond(counts: dict[str, Count], manifest: Manifest, *, has_dotprod: bool) -> list[str]:
@@ -55,14 +70,6 @@ def beyond(counts: dict[str, Count], manifest: Manifest, *, has_dotprod: bool) -
             if graph.quantization.recipe == "int8_dynamic" and counted.products < linear:
                 found.append(f"{graph.name}, {tokens} tokens: {counted.products} of {linear} products of integers")
     return found
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_needs_no_more_than_the_processor_has(bench: Bench, case: Case) -> None:
-    counts = bench.counted(case)
-    manifest = Artifact.open(bench.artifacts[case.target, case.backend]).manifest
-    assert beyond(counts, manifest, has_dotprod=case.cpu == "cortex-a76") == []
-    assert all(bool(one.extensions) == (case.cpu == "cortex-a76") for one in counts.values())
 
 
 @pytest.fixture(scope="session")
@@ -93,37 +100,32 @@ def test_an_artifact_that_needs_dot_product_is_caught(userland: Userland, plugin
     assert there == []
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_answers_and_routes_are_torchs(bench: Bench, case: Case) -> None:
+    ended = bench.verified(case)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert report["passed"]
+    assert report["engine"].split() == [case.engine.split()[0].replace("ai-edge-", ""), case.engine.split()[1]]
+    assert {check["label_agreement"] for check in report["widths"]} == {1.0}
+    assert {check["agreement"] for check in report["routes"]} == {1.0}
+    assert report["tokenization_agreement"] == 1.0
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_needs_no_more_than_the_processor_has(bench: Bench, case: Case) -> None:
+    counts = bench.counted(case)
+    manifest = Artifact.open(bench.artifacts[case.target, case.backend]).manifest
+    assert beyond(counts, manifest, has_dotprod=case.cpu == "cortex-a76") == []
+    assert all(bool(one.extensions) == (case.cpu == "cortex-a76") for one in counts.values())
+
+
 def test_dot_product_instructions_on_a_processor_without_them_are_caught(bench: Bench) -> None:
     case = next(case for case in CASES if case.cpu == "cortex-a76")
     manifest = Artifact.open(bench.artifacts[case.target, case.backend]).manifest
     found = beyond(bench.counted(case), manifest, has_dotprod=False)
     assert len(found) == len(manifest.graphs) * len(LENGTHS)
     assert all("dot product instructions" in line for line in found)
-
-
-@pytest.fixture(scope="session")
-def blocked_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ONNX Runtime 1.21.0 for aarch64, which the profile rpi4 blocks."""
-    folder = tmp_path_factory.mktemp("blocked")
-    fetch = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:"]
-    fetch += ["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]
-    fetch += ["--platform", "manylinux_2_28_aarch64", "--platform", "manylinux_2_27_aarch64"]
-    done = subprocess.run([*fetch, "--target", str(folder), "onnxruntime==1.21.0"], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"onnxruntime 1.21.0 for aarch64 could not be fetched: {done.stderr.strip().splitlines()[-1]}")
-    return folder
-
-
-def test_a_blocked_engine_is_a_sentence(bench: Bench, userland: Userland, blocked_engine: Path) -> None:
-    assert load_device("rpi4").blocked_by("onnxruntime", "1.21.0") is not None
-    verify = ("-m", "sharcs_edge_runtime.verify", bench.artifacts["rpi4", "onnx"])
-    ended = userland.run("cortex-a72", *verify, packages=blocked_engine)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == (
-        "EngineError: onnxruntime 1.21.0 does not run on Cortex-A72: loading it executes an instruction that it does "
-        "not have (SIGILL); install another version with `python3 -m pip install 'onnxruntime!=1.21.0'`\n"
-    )
-    assert userland.run("cortex-a76", *verify, packages=blocked_engine).returncode == 0
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -135,7 +135,7 @@ def write_tiny_bundle(
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> TinyBundle:
+def tiny_bundle(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> TinyBundle:
     """``tiny_bundle("bert", trunk_layers=0, ...)`` -> a folder, built once per session and not to be changed."""
 
     @functools.cache

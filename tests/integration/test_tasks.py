@@ -86,7 +86,7 @@ def road(request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="module")
-def exported(road: Road) -> ExportReport:
+def exported(traced_once: None, road: Road) -> ExportReport:
     """An int8 artifact."""
     return export_bundle(road.bundle.path, road.data / "int8", ExportOptions("rpi4"))
 

@@ -76,7 +76,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request(source: Path, data: Path, output: Path, **changes: Any) -> TrainRequest:
-    options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": 2e-3, "checkpoint_seconds": 0.0}
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": 2e-3}
     plan: dict[str, Any] = {"widths": (0.25, 0.5, 1.0), "trunk_layers": 1, "router_hidden_size": 16}
     for key in list(changes):
         if key in TrainOptions.__dataclass_fields__:
@@ -175,7 +175,8 @@ def test_resuming_after_kill_9_reproduces_the_uninterrupted_run(
 
     def command(resume: bool, pause: float) -> list[str]:
         folder = str(Path(__file__).parent)
-        values = {"source": str(source), "data": str(data), "output": str(tmp_path / "killed"), "changes": changes}
+        often = {**changes, "checkpoint_seconds": 0.0}
+        values = {"source": str(source), "data": str(data), "output": str(tmp_path / "killed"), "changes": often}
         return [sys.executable, "-c", RUN.format(folder=folder, resume=resume, pause=pause, **values)]
 
     process = subprocess.Popen(command(False, 0.05), env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})

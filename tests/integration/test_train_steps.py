@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_exactly(
     train(request(source, data, whole, **changes))
     updates_per_epoch = -(-30 // changes.get("gradient_accumulation", 1))
     with pytest.raises(KeyboardInterrupt):
-        train(request(source, data, cut, **changes), [Stop(updates_per_epoch + 3)])
+        train(request(source, data, cut, checkpoint_seconds=0.0, **changes), [Stop(updates_per_epoch + 3)])
     train(request(source, data, cut, resume=True, **changes))
     weights, expected = (load_file(folder / "model.safetensors") for folder in (cut, whole))
     assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
@@ -75,7 +75,7 @@ def test_an_interrupted_run_goes_on_exactly(
 
 def test_another_precision_is_another_run(source: Path, data: Path, tmp_path: Path) -> None:  # noqa: F811
     with pytest.raises(KeyboardInterrupt):
-        train(request(source, data, tmp_path / "bundle", precision="bf16"), [Stop(3)])
+        train(request(source, data, tmp_path / "bundle", precision="bf16", checkpoint_seconds=0.0), [Stop(3)])
     with pytest.raises(UsageError, match=r"cannot resume .*precision: 'bf16' then, 'fp32' now"):
         train(request(source, data, tmp_path / "bundle", resume=True))
 

@@ -38,9 +38,12 @@ def no_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sharcs_edge_runtime.profile.COLD_STARTS", 1)
 
 
-@pytest.fixture
-def record(tiny_artifact: Path, no_cold_start: None) -> dict[str, Any]:
-    return profile(tiny_artifact, settings=QUICK)
+@pytest.fixture(scope="module")
+def record(_built_artifact: Path) -> dict[str, Any]:
+    """Not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sharcs_edge_runtime.profile.COLD_STARTS", 1)
+        return profile(_built_artifact, settings=QUICK)
 
 
 def rows(record: dict[str, Any], **wanted: Any) -> list[dict[str, Any]]:
