@@ -78,7 +78,7 @@ class Population:
     def truth(self, policy: Policy) -> tuple[float, float]:
         """What it really loses, and costs of the full width's multiply-accumulates."""
         if policy not in self._known:
-            cost = float(decide(self.case.signals, policy).macs.mean()) / self.case.signals.full_macs
+            cost = float(decide(self.case.signals, policy).costs.mean()) / self.case.signals.full_cost
             self._known[policy] = float(self.case.losses(policy).mean()), cost
         return self._known[policy]
 
@@ -141,8 +141,8 @@ def coverage_table(
 def bounds_table(max_drops: Sequence[float], confidence: float) -> str:
     """Texts to test on, with which half of all draws would pass, by bound."""
     lines = [
-        "| max drop | lost of 1,000 | won of 1,000 | binomial, of lost answers | Hoeffding-Bentkus | betting |",
-        "|---:|---:|---:|---:|---:|---:|",
+        "| max drop | lost of 1,000 | won of 1,000 | binomial, of losses | Hoeffding-Bentkus | betting | paired |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     level = 1.0 - confidence
     for max_drop in max_drops:
@@ -154,7 +154,7 @@ def bounds_table(max_drops: Sequence[float], confidence: float) -> str:
                 samples_needed(binomial, np.maximum(losses, 0.0), max_drop, level),
                 *(
                     samples_needed(p_value_of(bound, -1.0, level), losses, max_drop, level)
-                    for bound in ("hoeffding_bentkus", "betting")
+                    for bound in ("hoeffding_bentkus", "betting", "paired_score")
                 ),
             ]
             figures = " | ".join("-" if count is None else f"{count:,}" for count in needed)

@@ -70,7 +70,7 @@ def routed(outputs: SplitOutputs, widths: Rows, macs: NDArray[Any]) -> tuple[flo
 def at_policy(outputs: SplitOutputs, policy: Policy) -> tuple[float, float]:
     """Score and mean cost under a policy."""
     decisions = decide(outputs, policy)
-    return routed(outputs, decisions.widths, decisions.macs)
+    return routed(outputs, decisions.widths, decisions.costs)
 
 
 def at_width(outputs: SplitOutputs, width: int) -> tuple[float, float]:

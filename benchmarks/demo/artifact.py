@@ -20,6 +20,8 @@ def demo_artifact(work: Path) -> Path:
     bundle, artifact = demo_bundle(work), work / "artifact"
     if not artifact.exists():
         _call("export", bundle, "--target", "x86-64-vnni", "--output", artifact)
+    if not (artifact / "latency.json").exists():
+        _call("profile", artifact, "--save", "--min-seconds", "0.2")
     if not (artifact / "operating_points.json").exists():
         _call("calibrate", artifact, "--data", demo_data_folder() / "dev.jsonl.gz", *_PROMISE)
     return artifact

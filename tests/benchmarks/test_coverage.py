@@ -20,7 +20,9 @@ def population(lost: float) -> Population:
     tails = np.tile([[10, 30]], (2000, 1))
     macs, ms = np.full(2000, 5), np.full(2000, 0.5)
     router = draw.normal(size=(2000, 2)).astype(np.float32)
-    return Population(Case.of("classification", Outputs(logits, router, macs, tails, ms, tails / 10), None, "full"))
+    return Population(
+        Case.of("classification", Outputs(logits, router, macs, tails, ms, tails / 10, macs), None, "full")
+    )
 
 
 def test_what_a_policy_really_loses_and_costs() -> None:
