@@ -58,7 +58,8 @@ aarch64() {
   cp "$root/root/usr/include/zlib.h" "$root/root/usr/include/zconf.h" "$include"
   build_and_test aarch64 all . -DCMAKE_TOOLCHAIN_FILE="$PWD/runtime/c/cmake/aarch64-linux-gnu.cmake" \
     -DSHARCS_SYSROOT="$root/cpu/cortex-a72" -DSHARCS_ONNXRUNTIME="$root/site/onnxruntime/capi/libonnxruntime.so" \
-    -DZLIB_INCLUDE_DIR="$include" -DZLIB_LIBRARY="$root/root/usr/lib/aarch64-linux-gnu/libz.so"
+    -DZLIB_INCLUDE_DIR="$include" -DZLIB_LIBRARY="$root/root/usr/lib/aarch64-linux-gnu/libz.so" \
+    -DCMAKE_EXE_LINKER_FLAGS="-Wl,-rpath-link,$root/root/lib/aarch64-linux-gnu"  # where the library finds its zlib
   check_size build/c-tests/aarch64
 }
 
