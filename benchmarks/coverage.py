@@ -3,7 +3,8 @@
 Every width of an artifact answers every text once. These texts are then the whole population: calibration sets are
 drawn from it, with replacement, and what a certified operating point really loses is known. "Broken" is the share of
 calibration sets for which a certified point loses more than --max-drop; the promise is at most 1 - confidence. "Cost"
-is the mean cost of the cheapest certified point, of the full width's multiply-accumulates.
+is the mean cost of the cheapest certified point, of the full width's multiply-accumulates; points are cheap in time
+where the artifact has a `latency.json`.
 
     python benchmarks/coverage.py --artifact artifact/ --data test.jsonl --draws 200 --output sst2-coverage
 
@@ -28,9 +29,12 @@ from sharcs_edge.calibrate.certify import bound_of, run_trials
 from sharcs_edge.calibrate.collect import collect
 from sharcs_edge.calibrate.front import choose_front
 from sharcs_edge.calibrate.risk import binomial, fixed_sequence, holm, p_value_of, samples_needed
+from sharcs_edge.calibrate.run import prices_of
 from sharcs_edge.cli.output import progress
 from sharcs_edge.data import Columns, Split, read_examples
+from sharcs_edge.latency import find_timing
 from sharcs_edge.routing.policy import Policy, decide
+from sharcs_edge_runtime.latency import LATENCY_NAME
 from sharcs_edge_runtime.session import Session
 from sharcs_edge_runtime.tasks import encode_labels
 
@@ -98,7 +102,9 @@ def certified(case: Case, promise: Promise, candidates: int) -> Iterator[list[Po
 
 def _cheapest_on_the_same(case: Case, promise: Promise, candidates: int) -> list[Policy]:
     p_value = p_value_of(*bound_of(case.task, promise.against), promise.level)
-    front = choose_front(case.signals, case.quality, np.zeros_like(case.agreement), candidates=candidates)
+    front = choose_front(
+        case.signals, case.quality, np.zeros_like(case.agreement), priced=case.priced, candidates=candidates
+    )
     passed = [policy for policy in front if p_value(case.losses(policy), promise.max_drop) <= promise.level]
     return passed[-1:]
 
@@ -169,8 +175,11 @@ def populations_of(artifact: Path, data: str) -> dict[Against, Population]:
     with progress("texts") as advance:
         outputs = collect(session, [row.inputs for row in split], progress=advance)
     truth: NDArray[np.int64] = encode_labels(task, split.labels, session.labels)
+    measured = (session.artifact.path / LATENCY_NAME).exists()
+    latency = find_timing(session.artifact, None).latency if measured else None
+    prices = None if latency is None else prices_of(session.manifest, outputs.tokens, latency)
     ways: tuple[Against, ...] = ("labels", "full")
-    return {against: Population(Case.of(task, outputs, truth, against)) for against in ways}
+    return {against: Population(Case.of(task, outputs, truth, against, prices)) for against in ways}
 
 
 def main() -> None:

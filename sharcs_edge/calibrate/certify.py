@@ -74,9 +74,10 @@ def certify(case: Case, promise: Promise) -> Certification:
     full = _point(testing, Trial(full_width(case.signals.widths), np.zeros(len(testing)), 0.0, True), 0.0)
     _, low = bound_of(case.task, promise.against)
     rows = []
-    for one, needed in zip(front, _samples_needed(front, p_value, promise), strict=True):
+    for one, needed in zip(front, samples_to_certify(front, p_value, promise), strict=True):
         bound = upper_bound(p_value, one.losses, promise.confidence, low)
         rows.append((_point(testing, one, bound), needed))
+    # On other samples than those that chose it, a point may have more multiply-accumulates.
     rows = sorted((row for row in rows if row[0].macs < full.macs), key=lambda row: row[0].macs)
     least = samples_needed(p_value, np.zeros(1), promise.max_drop, promise.level)
     return Certification(
@@ -99,16 +100,19 @@ def _p_value(task: TaskName, promise: Promise) -> PValue:
     return p_value_of(*bound_of(task, promise.against), promise.level)
 
 
-def _samples_needed(front: Sequence[Trial], p_value: PValue, promise: Promise) -> list[int | None]:
-    """Of all samples, those to choose by included: more than these, which do not do, and no fewer than it takes to
-    certify the points that are tested before."""
-    most = 0
+def samples_to_certify(front: Sequence[Trial], p_value: PValue, promise: Promise) -> list[int | None]:
+    """Of each point: about how many samples would certify it, those to choose by included; None where it is certified.
+
+    More than those of these trials, which did not do, and no fewer than certify the points that are tested before;
+    None where no number certifies one of these.
+    """
+    most: int | None = 0
     result: list[int | None] = []
     for one in front:
-        found = None if one.certified else samples_needed(p_value, one.losses, promise.max_drop, promise.level)
-        if found is not None:
-            most = max(most, _with_choosing(max(found, len(one.losses) + 1)))
-        result.append(None if found is None else most)
+        if not one.certified and most is not None:
+            found = samples_needed(p_value, one.losses, promise.max_drop, promise.level)
+            most = None if found is None else max(most, _with_choosing(max(found, len(one.losses) + 1)))
+        result.append(None if one.certified else most)
     return result
 
 

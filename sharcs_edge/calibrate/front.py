@@ -43,14 +43,14 @@ def choose_front(
     candidates: int = CANDIDATES,
 ) -> list[Policy]:
     """At most ``size`` policies, the dearest first, which lose less: the best one on these samples within each of as
-    many budgets from the narrowest width's cost to the full one's, which is not among them.
+    many budgets from the cheapest width's cost to the full one's, which is not among them.
 
     The best one has the highest sum of quality and agreement with the full width's answers. By quality alone few
     samples favour a policy whose luck makes up for its losses; answers that agree neither lose nor depend on luck, and
     such a policy takes fewer samples to certify (docs/adr/0010-bounds-of-calibration.md has figures).
 
     A narrow tail takes more time than its multiply-accumulates say, so that of two policies the faster one may have
-    more of them; then it is left out: points ascend in both.
+    more of them; then it is left out, and so is one that has no fewer than the full width: points ascend in both.
 
     Args:
         signals: of the samples, at their multiply-accumulates.
@@ -60,16 +60,16 @@ def choose_front(
         size: how many budgets.
         candidates: how many policies to try, as `best_policies` has it.
     """
-    if signals.widths == 1:
-        return []
     priced = priced or signals
-    cheapest = float((priced.trunk_cost + priced.tail_cost[:, 0]).mean())
+    cheapest = float((priced.trunk_cost[:, None] + priced.tail_cost).mean(axis=0).min())
+    if cheapest == priced.full_cost:
+        return []
     budgets = np.linspace(cheapest * (1 + 1e-9), priced.full_cost, size + 1)[:-1].tolist()
     worth = quality.astype(np.float64) + agreement
     worth[:-1] -= _DOUBT * (1.0 - signals.confidence[:-1])
     found = best_policies(priced, worth, budgets, candidates=candidates)
     front: list[Policy] = []
-    fewest = float("inf")
+    fewest = signals.full_cost
     for policy in reversed(found):
         macs = fewest if policy is None else float(decide(signals, policy).costs.mean())
         if policy is not None and macs < fewest:

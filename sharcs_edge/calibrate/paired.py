@@ -58,10 +58,9 @@ def _rates(limit: float) -> tuple[float, float]:
 @lru_cache(maxsize=4096)  # neighbouring operating points often lose and win the same
 def _p_value(lost: int, won: int, samples: int, limit: float, missed: float) -> float:
     lowest, highest = _rates(limit)
-    low = max(lowest, float(beta.ppf(missed / 2, won, samples - won + 1)) if won else 0.0)
-    high = min(highest, float(beta.ppf(1 - missed / 2, won + 1, samples - won)) if won < samples else 1.0)
-    if low > high:
-        return missed
+    low = float(beta.ppf(missed / 2, won, samples - won + 1)) if won else 0.0
+    high = float(beta.ppf(1 - missed / 2, won + 1, samples - won)) if won < samples else 1.0
+    low, high = np.clip((low, high), lowest, highest).tolist()
     first, last = int(binom.ppf(_TAIL, samples, low)), int(binom.isf(_TAIL, samples, high))
     numbers = np.arange(first, last + 1)
     most = _most_lost(numbers, lost, won, samples, limit)

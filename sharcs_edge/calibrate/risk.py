@@ -86,7 +86,10 @@ def betting_p_values(losses: Losses, limit: float, low: float = 0.0, level: floa
 
 
 def upper_bound(p_value: PValue, losses: Losses, confidence: float, low: float = 0.0) -> float:
-    """The mean loss is below this with probability ``confidence``: the smallest limit that the p-value rejects."""
+    """The mean loss is below this with probability ``confidence``: the smallest limit that the p-value rejects.
+
+    An exact test may reject a limit that is a little lower, too, since its p-value does not fall evenly.
+    """
     level = 1.0 - confidence
     highest = 1.0 - 1e-9  # at a limit of 1 nothing is left to bet on
     if p_value(losses, highest) > level:

@@ -58,12 +58,11 @@ class Calibration:
         for point, needed in zip(record["points"], self.samples_needed, strict=True):
             point["samples_needed"] = needed
         points = record.pop("points")
-        timing = None if self.timing is None else {"kind": self.timing.kind, "source": self.timing.source}
         return {
             "artifact": str(self.artifact),
             "file": str(self.file),
             **record,
-            "timing": timing,
+            "timing": None if self.timing is None else self.timing.to_dict(),
             "least_samples": self.least_samples,
             "default": self.points.default,
             "points": points,

@@ -74,7 +74,8 @@ def calibrate(
     the command says how many would do; the full width alone is always certified.
 
     Which points are cheap depends on the device: a narrow tail takes more time than its arithmetic says. So measure
-    first, with `sharcs-edge profile --save`. The promise holds whatever the costs.
+    first, with `sharcs-edge profile --save`. The promise holds whatever the costs, if they are fixed before: to measure
+    or choose again until something is certified voids it.
 
     Against labels, what is lost is accuracy; for a multi-label task the F1 of each text; for a regression the quality
     of each value: 1 up to an error of 0.1 standard deviations, then e^-x at x more. Against the full width it is the
@@ -97,7 +98,7 @@ def calibrate(
     session = Session.load(artifact, threads=threads, calibrated=False)
     if not os.access(artifact, os.W_OK):
         raise UsageError(f"cannot write operating_points.json: {artifact} is read-only; calibrate a copy of it")
-    timing = _timing(session.artifact) if cost == "time" else None
+    timing, why = _timing(session.artifact) if cost == "time" else (None, "--cost macs")
     columns = Columns(text_column, pair_column, label_column if against == "labels" else None)
     rows = _read(session, data, columns, limit)
     texts = [row.inputs for row in rows]
@@ -110,24 +111,25 @@ def calibrate(
         raise Interrupted("nothing was written") from None
     emit(calibration.to_dict(), form, table=lambda: render_calibration(calibration))
     talk(verdict(calibration))
-    talk(_what_is_cheap(timing))
+    talk(f"cheap: {_what_is_cheap(timing, why)}")
     talk(f"written: {calibration.file}")
     talk(f"next: sharcs-edge evaluate {shell_word(artifact)} --data TEST_TEXTS")
 
 
-def _timing(artifact: Artifact) -> Timing | None:
-    """None where nothing was measured, and the target's profile is not of one machine."""
+def _timing(artifact: Artifact) -> tuple[Timing | None, str]:
+    """None, and the reason, where nothing was measured and the target's profile does not say enough."""
     try:
-        return find_timing(artifact, None)
-    except UsageError:
-        return None
+        return find_timing(artifact, None), ""
+    except UsageError as error:
+        return None, str(error.__cause__ or error)  # the profile's fault, without what `plan` could do
 
 
-def _what_is_cheap(timing: Timing | None) -> str:
+def _what_is_cheap(timing: Timing | None, why: str) -> str:
     if timing is None:
-        return "cheap: few multiply-accumulates"
-    measured = timing.kind == "measured"
-    return f"cheap: little {'' if measured else 'estimated '}time on {timing.device} ({timing.source})"
+        return f"few multiply-accumulates ({why})"
+    threads = f"{timing.threads} thread{'' if timing.threads == 1 else 's'}"
+    kind = "" if timing.kind == "measured" else "estimated "
+    return f"little {kind}time on {timing.device} with {threads} ({timing.source})"
 
 
 def _read(session: Session, data: str, columns: Columns, limit: int | None) -> list[Example]:

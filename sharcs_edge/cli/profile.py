@@ -59,7 +59,10 @@ def profile(
     ] = None,
     save: Annotated[
         bool,
-        typer.Option("--save", help="Also put `latency.json` into the artifact, for deadlines here and for `plan`."),
+        typer.Option(
+            "--save",
+            help="Also put `latency.json` into the artifact, for `calibrate`, for `plan` and for deadlines here.",
+        ),
     ] = False,
     compare: Annotated[
         Path | None,

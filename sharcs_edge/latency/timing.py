@@ -27,7 +27,11 @@ class Latency(Protocol):
 
 
 class MeasuredLatency:
-    """What `profile --save` measured, linear between the lengths and beyond the outer two."""
+    """What `profile --save` measured, linear between the lengths and beyond the outer two.
+
+    Beyond these, noise is extrapolated, too. So a shorter text takes no less than its share of the shortest one's
+    tokens, and a longer one no less time than the longest.
+    """
 
     def __init__(self, table: LatencyTable) -> None:
         self._lengths = table.lengths
@@ -50,7 +54,10 @@ class MeasuredLatency:
             return times[0] * tokens / self._lengths[0]
         segments = list(pairwise(zip(self._lengths, times, strict=True)))
         (left, low), (right, high) = next((pair for pair in segments if tokens <= pair[1][0]), segments[-1])
-        return max(low + (tokens - left) * (high - low) / (right - left), 0.0)
+        time = low + (tokens - left) * (high - low) / (right - left)
+        if tokens < self._lengths[0]:
+            return max(time, times[0] * tokens / self._lengths[0])
+        return max(time, times[-1]) if tokens > self._lengths[-1] else time
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ class Timing:
     watts: float | None
     watts_source: str | None
     latency: Latency
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of the times, as plain JSON values."""
+        return {name: value for name, value in vars(self).items() if name != "latency"}
 
 
 def mean_macs(graph: Graph, tokens: float) -> float:
@@ -101,10 +112,9 @@ def was_made_on(facts: Mapping[str, Any], profile: DeviceProfile) -> bool:
     """Whether a machine (`fingerprint.read_device`) is one of a profile: the same cores, or, for a class of machines,
     every feature of the class."""
     if profile.cores:
-        found = facts.get("cpu")
-        if not isinstance(found, list):
-            return False
-        return {(kind["part"], kind["count"]) for kind in found} == {(kind.part, kind.count) for kind in profile.cores}
+        return {(kind.get("part"), kind.get("count")) for kind in _cores(facts)} == {
+            (kind.part, kind.count) for kind in profile.cores
+        }
     features = facts.get("features")
     return isinstance(features, list) and set(profile.isa.features) <= set(features)
 
@@ -117,7 +127,7 @@ def _of_target(artifact: Artifact) -> Timing:
         raise UsageError(
             f"there is no {LATENCY_NAME} in {artifact.path}, and the device it was exported for gives no estimate "
             f"({error}); measure there with `sharcs-edge profile ARTIFACT --save`, or name a device with --device"
-        ) from None
+        ) from error
 
 
 def _measured(table: LatencyTable, profile: DeviceProfile | None = None) -> Timing:
@@ -138,10 +148,15 @@ def _measured(table: LatencyTable, profile: DeviceProfile | None = None) -> Timi
     )
 
 
+def _cores(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The kinds of cores, if the machine told."""
+    found = facts.get("cpu")
+    return [kind for kind in found if isinstance(kind, dict)] if isinstance(found, list) else []
+
+
 def _name_of(facts: Mapping[str, Any]) -> str:
     """The machine's model; where it does not tell, its processor."""
-    parts = facts.get("cpu")
-    names = [facts.get("model"), parts[0]["part"] if isinstance(parts, list) and parts else None]
+    names = [facts.get("model"), *(kind.get("part") for kind in _cores(facts))]
     return next((name for name in names if isinstance(name, str) and name != UNAVAILABLE), "the measured machine")
 
 

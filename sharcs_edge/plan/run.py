@@ -67,12 +67,11 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
-        timing = {name: value for name, value in vars(self.timing).items() if name != "latency"}
         file = self.calibration
         return {
             "kind": "plan",
             "artifact": self.artifact,
-            "timing": timing,
+            "timing": self.timing.to_dict(),
             "tokens": asdict(self.tokens),
             "budget": {name: getattr(self.budget, name) for name in LIMITS},
             "calibration": {

@@ -49,8 +49,13 @@ def verdict(calibration: Calibration) -> str:
     """One sentence: what is certified, or why nothing is; and what it would take to certify more."""
     points = calibration.points
     cheaper = points.points[:-1]
-    if not cheaper:
+    if not cheaper and len(calibration.widths) == 1:
         return "the artifact has one width, so that there is nothing to choose: its one operating point runs it"
+    if not cheaper:
+        return (
+            "no operating point takes less time than the full width, by the times below: the default is the full width "
+            "alone; measure with `sharcs-edge profile --save` while the device is quiet, or give --cost macs"
+        )
     certified = [index for index, point in enumerate(cheaper) if point.certified]
     if not certified:
         return f"not certified: {_obstacle(calibration)}; the default is the full width alone"

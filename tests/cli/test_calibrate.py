@@ -18,11 +18,12 @@ import pytest
 
 from sharcs_edge.calibrate.front import divide
 from sharcs_edge_runtime.artifact import Artifact
+from sharcs_edge_runtime.latency import GraphLatency
 from sharcs_edge_runtime.operating_points import OPERATING_POINTS_NAME, OperatingPoints
 from sharcs_edge_runtime.session import Session
 from tests.cli.conftest import Cli, command, environment, write_rows
 from tests.cli.test_imports import run as run_and_list_imports
-from tests.runtime.conftest import VOCABULARY, build_artifact
+from tests.runtime.conftest import VOCABULARY, build_artifact, save_latency
 
 WORDS = [word for word in VOCABULARY if word.isalpha()]
 NAMES = {
@@ -74,6 +75,14 @@ def artifact(built: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> Path:
 @pytest.fixture
 def rows(built: Callable[[str], tuple[Path, Path]]) -> Path:
     return built("classification")[1]
+
+
+def save_times(folder: Path, *tails: float) -> None:
+    """`latency.json`: milliseconds of each tail, whatever the length."""
+    manifest = Artifact.open(folder).manifest
+    names = [manifest.trunk.name, *(manifest.tail(width).name for width in manifest.widths)]
+    graphs = tuple(GraphLatency(name, (ms, ms), (ms, ms)) for name, ms in zip(names, (0.1, *tails), strict=True))
+    save_latency(folder, graphs=graphs, threads=2, device={"model": "My board"})
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -140,22 +149,34 @@ def test_the_table_and_the_verdict(cli: Cli, artifact: Path, rows: Path) -> None
     promise = "operating points, for a drop of at most 0.3 in accuracy against the full width, with confidence 0.95; "
     assert promise + "the cheapest of them, the default, costs " in verdict
     assert written == f"written: {artifact / OPERATING_POINTS_NAME}"
-    assert cheap == "cheap: few multiply-accumulates"  # its target is a class of machines
+    assert cheap.startswith('cheap: few multiply-accumulates (the profile "')  # its target is a class of machines
+    assert "names no clock to estimate a latency from; measure on the device with `sharcs-edge profile" in cheap
     assert follows == f"next: sharcs-edge evaluate {artifact} --data TEST_TEXTS"
 
 
 def test_measured_times_say_which_points_are_cheap(cli: Cli, artifact: Path, rows: Path) -> None:
-    quick = ("--lengths", "8,16", "--min-samples", "2", "--min-seconds", "0")
-    assert cli("profile", artifact, *quick, "--save").code == 0
+    save_times(artifact, 1.0, 6.0, 8.0)
     outcome = cli("calibrate", artifact, "--data", rows, "--format", "json")
-    assert outcome.record["timing"]["kind"] == "measured"
-    assert outcome.record["timing"]["source"].startswith("latency.json of 2")
-    assert "\ncheap: little time on " in outcome.err
-    costs = [(point["macs"], point["mean_ms"]) for point in outcome.record["points"]]
-    assert [macs for macs, _ in costs] == sorted(macs for macs, _ in costs)
+    timing = outcome.record["timing"]
+    assert (timing["kind"], timing["threads"]) == ("measured", 2)
+    assert "\ncheap: little time on My board with 2 threads (latency.json of 2" in outcome.err
+    macs = [point["macs"] for point in outcome.record["points"]]
+    assert len(macs) > 3 and macs == sorted(macs)
+    # Two tails in a row take nearly the full width's time and are left out, few as their multiply-accumulates are.
+    by_time = np.array([point["starts"] for point in outcome.record["points"][:-1]])
     other = cli("calibrate", artifact, "--data", rows, "--format", "json", "--cost", "macs")
     assert other.record["timing"] is None
-    assert "\ncheap: few multiply-accumulates\n" in other.err
+    assert "\ncheap: few multiply-accumulates (--cost macs)\n" in other.err
+    by_macs = np.array([point["starts"] for point in other.record["points"][:-1]])
+    assert by_time.tolist() != by_macs.tolist()
+
+
+def test_no_point_may_take_less_time_than_the_full_width(cli: Cli, artifact: Path, rows: Path) -> None:
+    save_times(artifact, 9.0, 8.5, 8.0)
+    outcome = cli("calibrate", artifact, "--data", rows, "--format", "json")
+    assert (outcome.code, len(outcome.record["points"])) == (0, 1)
+    assert "\nno operating point takes less time than the full width, by the times below: " in outcome.err
+    assert "; measure with `sharcs-edge profile --save` while the device is quiet, or give --cost macs\n" in outcome.err
 
 
 def test_too_few_texts_are_said_to_be(cli: Cli, artifact: Path, rows: Path) -> None:

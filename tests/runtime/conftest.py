@@ -23,6 +23,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from sharcs_edge_runtime.artifact import Artifact, file_reference, file_sha256, staged_folder, write_file_atomically
 from sharcs_edge_runtime.golden import Golden
+from sharcs_edge_runtime.latency import GraphLatency, LatencyTable
 from sharcs_edge_runtime.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
@@ -357,3 +358,29 @@ def resign() -> Callable[[Path], None]:
         write_file_atomically(artifact / MANIFEST_NAME, updated.to_json())
 
     return apply
+
+
+RPI4 = {"model": "Raspberry Pi 4 Model B Rev 1.4", "cpu": [{"part": "Cortex-A72", "count": 4}], "features": ["neon"]}
+
+
+def save_latency(folder: Path, ms_per_token: float = 0.1, **changes: Any) -> LatencyTable:
+    """A table in which every graph takes so much per token."""
+    manifest = Artifact.open(folder).manifest
+    times = tuple(ms_per_token * tokens for tokens in (4, 16))
+    names = ["trunk", *(manifest.tail(width).name for width in manifest.widths)]
+    table = LatencyTable(
+        schema_version=1,
+        manifest_sha256=file_sha256(folder / MANIFEST_NAME),
+        created="2026-11-22T12:00:00+00:00",
+        device=RPI4,
+        runtime={},
+        threads=1,
+        verdict="stable",
+        lengths=(4, 16),
+        tokenise_ms=(0.01, 0.02),
+        graphs=tuple(GraphLatency(name, times, times) for name in names),
+        watts=None,
+    )
+    table = dataclasses.replace(table, **changes)
+    table.write(Artifact.open(folder))
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sharcs_edge.calibrate.case import Against, Case, Prices, Promise
-from sharcs_edge.calibrate.certify import Certification, certify
+from sharcs_edge.calibrate.certify import Certification, Trial, certify, samples_to_certify
 from sharcs_edge.calibrate.collect import Outputs
 from sharcs_edge.calibrate.front import choose_front, divide, full_width
+from sharcs_edge.calibrate.risk import fixed_sequence, p_value_of
 from sharcs_edge.errors import DataError, UsageError
 from sharcs_edge.routing.policy import decide
 from sharcs_edge_runtime.manifest import TaskName
@@ -121,6 +123,23 @@ def test_what_no_number_of_samples_would_certify_has_none() -> None:
     assert found.points[0].drop > 0.3
     assert found.samples_needed[0] is None
     assert found.samples_needed[-1] is None  # the full width is certified already
+
+
+def test_nothing_passes_after_a_point_that_no_number_of_samples_would_certify() -> None:
+    certain, hopeless, fine = np.zeros(1000), np.repeat([1.0, 0.0], [19, 981]), np.repeat([1.0, 0.0], [8, 992])
+    policy = full_width(2)
+    promise = Promise(0.01, 0.95, "labels")
+    p_value = p_value_of("paired_score", -1.0, promise.level)
+
+    def needed(*all_losses: NDArray[np.float64]) -> list[int | None]:
+        passed = fixed_sequence([p_value(one, 0.01) for one in all_losses], promise.level)
+        trials = [Trial(policy, one, 0.0, good) for one, good in zip(all_losses, passed, strict=True)]
+        return samples_to_certify(trials, p_value, promise)
+
+    alone = needed(certain, fine)
+    assert alone[0] is None and alone[1] is not None and alone[1] > 1250
+    assert needed(certain, hopeless, fine) == [None, None, None]
+    assert needed(certain, fine, hopeless) == [*alone, None]
 
 
 def test_a_better_narrow_width_has_a_drop_below_zero() -> None:
@@ -233,6 +252,22 @@ def test_a_front_starts_dear_and_ends_with_the_narrowest_width(seed: int, widths
     if widths > 1:
         assert costs[-1] == 15 and costs[0] < case.signals.full_cost
     assert (decide(case.signals, full_width(widths)).widths == widths - 1).all()
+
+
+@pytest.mark.parametrize(
+    ("tails", "points"),
+    [((30, 20, 100), range(2, 25)), ((2, 10, 100), range(2, 25)), ((9, 9, 8), [0]), ((0, 0, 0), [0])],
+)
+def test_odd_prices_choose_no_point_of_as_many_multiply_accumulates_as_the_full_width(
+    tails: tuple[int, ...], points: Container[int]
+) -> None:
+    draw = np.random.default_rng(0)
+    outputs = outputs_of(draw.normal(size=(3, 100, 3)))
+    prices = Prices(np.zeros(100, dtype=np.int64), np.tile(tails, (100, 1)))
+    case = Case.of("classification", outputs, draw.integers(0, 3, 100), "labels", prices)
+    front = choose_front(case.signals, case.quality, case.agreement, priced=case.priced, candidates=500)
+    assert len(front) in points
+    assert all(decide(case.signals, policy).costs.mean() < case.signals.full_cost for policy in front)
 
 
 def test_points_are_cheap_in_time_and_ascend_in_multiply_accumulates_too() -> None:

@@ -98,6 +98,11 @@ def test_the_order_of_samples_is_nothing_and_a_higher_limit_easier(
     assert paired_score(seen, min(0.99, 2 * limit)) <= found + 0.02  # its steps are not all at the same limits
 
 
+def test_a_mean_that_is_surely_higher_proves_nothing() -> None:
+    assert paired_score(losses(0, 10, 1000), -0.5) == pytest.approx(1.0)  # no rate of won answers near 1 % allows it
+    assert paired_score(losses(1000, 0, 1000), 0.5) == pytest.approx(1.0)
+
+
 def test_other_losses_are_refused() -> None:
     with pytest.raises(ValueError, match="losses of -1, 0 and 1"):
         paired_score(np.array([0.0, 0.5]), 0.1)

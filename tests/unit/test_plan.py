@@ -19,14 +19,13 @@ from sharcs_edge.latency.estimate import EstimatedLatency
 from sharcs_edge.plan.deadline import deadline_paths
 from sharcs_edge.plan.front import PlannedPoint, calibration_tokens, plan_points, settle
 from sharcs_edge.plan.run import Tokens, count_tokens, make_plan
-from sharcs_edge_runtime.artifact import Artifact, file_sha256
+from sharcs_edge_runtime.artifact import Artifact
 from sharcs_edge_runtime.budget import Budget
-from sharcs_edge_runtime.latency import GraphLatency, LatencyTable, Watts
-from sharcs_edge_runtime.manifest import MANIFEST_NAME, Graph, Manifest, Quantization
+from sharcs_edge_runtime.latency import GraphLatency, Watts
+from sharcs_edge_runtime.manifest import Graph, Manifest, Quantization
 from sharcs_edge_runtime.operating_points import OperatingPoint, OperatingPoints
-from tests.runtime.conftest import build_artifact, full_point, point, write_points
+from tests.runtime.conftest import RPI4, build_artifact, full_point, point, save_latency, write_points
 
-RPI4 = {"model": "Raspberry Pi 4 Model B Rev 1.4", "cpu": [{"part": "Cortex-A72", "count": 4}], "features": ["neon"]}
 LENGTHS = np.array([3, 4, 5, 6, 8, 12, 16, 16])
 # Which width each of the texts starts at and which one answers it: the longer ones go further.
 ROUTES = {
@@ -93,29 +92,6 @@ def placed(calibrated: OperatingPoints, manifest: Manifest) -> tuple[PlannedPoin
     return plan_points(calibrated, manifest, Proportional(), tokens)
 
 
-def save_latency(folder: Path, ms_per_token: float = 0.1, **changes: Any) -> LatencyTable:
-    """A table in which every graph takes so much per token."""
-    manifest = Artifact.open(folder).manifest
-    times = tuple(ms_per_token * tokens for tokens in (4, 16))
-    names = ["trunk", *(manifest.tail(width).name for width in manifest.widths)]
-    table = LatencyTable(
-        schema_version=1,
-        manifest_sha256=file_sha256(folder / MANIFEST_NAME),
-        created="2026-11-22T12:00:00+00:00",
-        device=RPI4,
-        runtime={},
-        threads=1,
-        verdict="stable",
-        lengths=(4, 16),
-        tokenise_ms=(0.01, 0.02),
-        graphs=tuple(GraphLatency(name, times, times) for name in names),
-        watts=None,
-    )
-    table = dataclasses.replace(table, **changes)
-    table.write(Artifact.open(folder))
-    return table
-
-
 class TestEstimate:
     def test_a_faster_clock_takes_less_time_in_proportion(self, manifest: Manifest) -> None:
         slow = load_device("rpi4")
@@ -160,9 +136,12 @@ class TestMeasured:
             assert latency.graph_ms(manifest.trunk, tokens) == pytest.approx(0.1 * tokens)
         assert latency.tokenise_ms(10) == pytest.approx(0.015)
 
-    def test_never_below_zero(self, built: Path) -> None:
-        table = save_latency(built, tokenise_ms=(0.01, 0.2))
-        assert MeasuredLatency(table).tokenise_ms(1) == 0.0
+    def test_noise_is_not_extrapolated_into_nothing(self, built: Path) -> None:
+        steep = MeasuredLatency(save_latency(built, tokenise_ms=(0.01, 0.2)))
+        assert steep.tokenise_ms(1) == pytest.approx(0.01 / 4)
+        falling = MeasuredLatency(save_latency(built, tokenise_ms=(0.2, 0.1)))
+        assert falling.tokenise_ms(10) == pytest.approx(0.15)
+        assert falling.tokenise_ms(100) == pytest.approx(0.1)
 
     def test_one_length_goes_by_compute(self, built: Path, manifest: Manifest) -> None:
         table = dataclasses.replace(
