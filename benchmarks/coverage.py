@@ -189,13 +189,15 @@ def main() -> None:
     populations = populations_of(args.artifact or demo_artifact(args.work), args.data)
     case = populations["labels"].case
     differ = ", ".join(f"{1 - share:.1%}" for share in case.agreement.mean(axis=1))
+    chosen_by = "multiply-accumulates" if case.priced is case.signals else "time"
     if args.artifact is not None:
         args.artifact = Path(args.artifact.name)  # its folder is no part of the command to show
     text = (
         f"{coverage_table(populations, max_drops, sizes, args)}\n\n"
         f"Texts to test on, with which half of all draws would pass:\n\n{bounds_table(max_drops, args.confidence)}\n\n"
         f"Confidence {args.confidence:g}; {args.draws} calibration sets a row, drawn from {len(case):,} texts; of the "
-        f"widths' answers {differ} differ from the full width's.\n\n`{command(parser(), args)}`\n"
+        f"widths' answers {differ} differ from the full width's. Points are chosen by {chosen_by}, their cost is of the "
+        f"full width's multiply-accumulates.\n\n`{command(parser(), args)}`\n"
     )
     print(text)
     if args.output is not None:
