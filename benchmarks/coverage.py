@@ -196,8 +196,8 @@ def main() -> None:
         f"{coverage_table(populations, max_drops, sizes, args)}\n\n"
         f"Texts to test on, with which half of all draws would pass:\n\n{bounds_table(max_drops, args.confidence)}\n\n"
         f"Confidence {args.confidence:g}; {args.draws} calibration sets a row, drawn from {len(case):,} texts; of the "
-        f"widths' answers {differ} differ from the full width's. Points are chosen by {chosen_by}, their cost is of the "
-        f"full width's multiply-accumulates.\n\n`{command(parser(), args)}`\n"
+        f"widths' answers {differ} differ from the full width's. Points are chosen by {chosen_by}, their cost is of "
+        f"the full width's multiply-accumulates.\n\n`{command(parser(), args)}`\n"
     )
     print(text)
     if args.output is not None:
