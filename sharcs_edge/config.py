@@ -141,13 +141,14 @@ class SharcsConfig:
         for narrow, wide in pairwise(slices):
             if narrow.heads == wide.heads:
                 counts = " and ".join(str(count) for count in sorted({layer.heads for layer in wide.layers}))
-                kept, units = f"{counts} of {heads} attention heads", heads
+                kept, apart = f"{counts} of {heads} attention heads", f"at least 1/{heads}"
+                if self.width_shape == "rising":
+                    apart = "further"
                 if self.width_shape == "short":
                     units = layers - self.trunk_layers
-                    kept = f"{len(wide.layers)} of {units} layers"
+                    kept, apart = f"{len(wide.layers)} of {units} layers", f"at least 1/{units}"
                 raise WidthError(
-                    f"widths {narrow.width:g} and {wide.width:g} both round to {kept}; "
-                    f"choose widths at least 1/{units} apart"
+                    f"widths {narrow.width:g} and {wide.width:g} both round to {kept}; choose widths {apart} apart"
                 )
         return tuple(slices)
 

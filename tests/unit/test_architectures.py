@@ -8,14 +8,14 @@ import hypothesis.strategies as st
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 from transformers import PreTrainedModel as HuggingFaceModel
 
 from sharcs_edge.config import SharcsConfig
-from sharcs_edge.errors import InputError, UsageError
+from sharcs_edge.errors import InputError, UsageError, WidthError
 from sharcs_edge.model.architectures import ARCHITECTURES
 from sharcs_edge.model.conversion import from_hugging_face, load_pretrained, to_hugging_face
 from sharcs_edge.model.encoder import SharcsForSequenceClassification
@@ -96,7 +96,7 @@ def tiny_fields(draw: st.DrawFn, /, model_type: str) -> Fields:
 
 @st.composite
 def plans(draw: st.DrawFn, /, fields: Fields, **fixed: Any) -> SharcsConfig:
-    """Two or three widths and any trunk that leaves a tail."""
+    """Two or three widths of different heads, and any trunk that leaves a tail."""
     heads = fields.get("num_attention_heads") or fields["n_heads"]
     layers = fields.get("num_hidden_layers") or fields["n_layers"]
     kept = sorted(draw(st.sets(st.integers(1, heads - 1), min_size=1, max_size=2)) | {heads})
@@ -107,7 +107,12 @@ def plans(draw: st.DrawFn, /, fields: Fields, **fixed: Any) -> SharcsConfig:
         "narrow_head": draw(st.sampled_from(["shared", "own"])),
         "router_hidden_size": 16,
     }
-    return SharcsConfig(**drawn | fixed)
+    plan = SharcsConfig(**drawn | fixed)
+    try:
+        plan.slices(heads, heads, heads, layers)
+    except WidthError:  # rising, two may round to the same
+        reject()
+    return plan
 
 
 def random_source(model_type: str, fields: Fields, seed: int = 0) -> HuggingFaceModel:

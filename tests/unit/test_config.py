@@ -62,6 +62,9 @@ def test_a_rising_width_keeps_half_its_share_first_and_one_and_a_half_last() -> 
     narrow = config.slices(12, 384, 1536, layers=3)[0]
     assert [(layer.heads, layer.intermediate) for layer in narrow.layers] == [(3, 384), (6, 768), (9, 1152)]
     assert narrow.heads == 18
+    close = SharcsConfig((4 / 6, 5 / 6, 1.0), trunk_layers=0, width_shape="rising")
+    with pytest.raises(WidthError, match=r"both round to 2 and 6 of 6 attention heads; choose widths further apart"):
+        close.slices(6, 24, 24, layers=2)
 
 
 @pytest.mark.parametrize(
